@@ -1,0 +1,1 @@
+"""What a person writes (manifest, settings) and what it resolves to (plan)."""
