@@ -76,7 +76,9 @@ class MissingExtraError(UsageError):
     code = "missing_extra"
 
     def __init__(self, what: str, *, extra: str) -> None:
-        super().__init__(f"{what} needs the extra {extra!r}", hint=f"run `pip install -e '.[{extra}]'` in your ftorch clone")
+        super().__init__(
+            f"{what} needs the extra {extra!r}", hint=f"run `pip install -e '.[{extra}]'` in your ftorch clone"
+        )
         self.extra = extra
 
 

@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping
 from enum import StrEnum
 
-from ftorch.manifest.fields import Frozen, Json, SecretPlace
+from pydantic import Field
+
+from ftorch.manifest.fields import Amount, Frozen, Json, SecretPlace
 from ftorch.manifest.schema import BaseModelRef, Budget, Eval, Lifetime, Method, Resources, Retry, Schedule, Tracking
 
 
@@ -67,6 +69,8 @@ class Plan(Frozen):
     tracking: Tracking
     schedule: Schedule | None
     labels: Mapping[str, str]
+    declared_rates: Mapping[str, Amount] = Field(default_factory=dict)
+    """Provider -> price per hour from `ftorch.toml`, for providers that have no price of their own."""
 
     def to_json(self) -> str:
         return self.model_dump_json()

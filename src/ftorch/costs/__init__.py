@@ -1,0 +1,1 @@
+"""Money: prices, estimates, line items, the ledger, spend. Calls nobody."""

@@ -1,0 +1,94 @@
+"""The values that money is talked about in: windows of time, rows of a bill, quotes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from ftorch.core.money import Money
+
+
+class SpendSource(StrEnum):
+    """Where an amount comes from. Every amount on screen names it."""
+
+    BILLING_API = "billing_api"
+    """The provider's bill."""
+    RUN_RECORD = "run_record"
+    """A price that the provider keeps with the run itself."""
+    MEASURED_TIME = "measured_time"
+    """Time that we measured, at the provider's price."""
+    DECLARED = "declared"
+    """Time that we measured, at a rate that the user declared in `ftorch.toml`."""
+    NONE = "none"
+    """Nobody tells: the amount is unknown, never 0."""
+
+
+class EntryKind(StrEnum):
+    """What a ledger entry is. An estimate never is one."""
+
+    PROVISIONAL = "provisional"
+    BILLED = "billed"
+    ADJUSTED = "adjusted"
+    TAX = "tax"
+    """Outside spend."""
+    CREDIT = "credit"
+    """Beside spend: shown, not subtracted."""
+
+
+SPEND_KINDS = (EntryKind.PROVISIONAL, EntryKind.BILLED, EntryKind.ADJUSTED)
+"""The kinds whose sum is spend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time, the end not included."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise ValueError(f"a window cannot end at {self.end} before it starts at {self.start}")
+
+    @property
+    def seconds(self) -> Decimal:
+        span = self.end - self.start
+        return Decimal(span.days * 86_400 + span.seconds) + Decimal(span.microseconds).scaleb(-6)
+
+
+@dataclass(frozen=True, slots=True)
+class LineItem:
+    """One row of a bill, or what we put in its place.
+
+    `source_ref` is stable: reading the same row again gives the same reference. A changed amount under the same
+    reference, with a later `as_of`, supersedes the earlier one.
+    """
+
+    source: SpendSource
+    source_ref: str
+    kind: EntryKind
+    amount: Money
+    quantity: Decimal
+    unit: str
+    unit_price: Decimal | None
+    """Exact, in USD per `unit`."""
+    period: Window
+    as_of: datetime
+    description: str
+    run_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The provider's own price for a plan, before it starts."""
+
+    amount: Money
+    as_of: datetime
+    source: str
+
+
+def time_charge(rate_per_hour: Decimal, period: Window) -> Money:
+    """What a machine costs for a window: rate x seconds / 3600, exact (the ledger rounds, once)."""
+    return Money(rate_per_hour * period.seconds / 3600)

@@ -1,0 +1,324 @@
+"""The provider contract: what every provider does, in which words, and what a second call does.
+
+Calls are synchronous; the engine runs them in threads and never two creates for one key. Nothing in here retries a
+create. Errors are those of `core.errors`, and nothing else may leave a provider.
+
+Who calls what, for one run: `stage` until ready, `submit` once, `start` until it returns, `observe` again and again,
+then `fetch`, `release`, `charges`. After a crash or a lost answer `find` comes before anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
+
+from ftorch.costs.items import LineItem, Quote, SpendSource, Window
+from ftorch.manifest.plan import Plan
+from ftorch.manifest.schema import RetryEvent
+
+
+class RunState(StrEnum):
+    """Where a run is, in our words. The provider's own word is kept beside it."""
+
+    PROVISIONED = "provisioned"
+    """A machine is ours and `start` has not begun the work."""
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINALIZING = "finalizing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    """Ended from outside: cancelled, preempted, killed."""
+    TIMED_OUT = "timed_out"
+    """Ended by the order's `max_duration_s`."""
+    ABSENT = "absent"
+    """Proven not to be there: a complete walk and a direct not-found. Unreachable is never absent."""
+    UNKNOWN = "unknown"
+    """A word that we do not know; logged, never taken for a failure."""
+
+
+ENDED = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.STOPPED, RunState.TIMED_OUT, RunState.ABSENT})
+"""States that a run never leaves."""
+
+
+class Feature(StrEnum):
+    """What a plan may ask for and a provider may lack."""
+
+    SFT = "sft"
+    DPO = "dpo"
+    TRAIN_ON_ALL = "train_on_all"
+    MAX_STEPS = "max_steps"
+    LORA_TARGETS = "lora_targets"
+    QUANTIZE_4BIT = "quantize_4bit"
+    FROM_ADAPTER = "from_adapter"
+    BASE_FOLDER = "base_folder"
+    BUILTIN_BASE = "builtin_base"
+    VALIDATION = "validation"
+    WORKERS = "workers"
+    GPU_CHOICE = "gpu_choice"
+    SECRETS = "secrets"
+    TRACKING = "tracking"
+
+
+class BilledBy(StrEnum):
+    """What the provider's price counts."""
+
+    TOKEN = "token"  # noqa: S105  a unit of price, not a password
+    SECOND = "second"
+    MINUTE = "minute"
+    NOTHING = "nothing"
+
+
+class Find(StrEnum):
+    """How a run is found by its key when its remote id was lost."""
+
+    TAG = "tag"
+    LIST = "list"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What differs between providers, as data."""
+
+    billed_by: BilledBy
+    spend_source: SpendSource
+    """The best source that `charges` or the bill gives."""
+    billing_quantum_s: float
+    """The smallest step in which time is billed; also the overshoot that a budget tolerates."""
+    settle_lag_s: float
+    """How long after its end a run's price may still change."""
+    rents_machines: bool
+    """Something keeps costing until `release` has proven it gone."""
+    client_chosen_id: bool
+    """The run's remote id is our key, so a second create with it is refused by the provider."""
+    find: Find
+    list_page_size: int | None
+    visibility_lag_s: float
+    """How long a created run may be missing from `find`."""
+    create_timeout_s: float
+    """After `send_before` plus this, a create that was sent has ended one way or the other."""
+    requests_per_second: float
+    min_poll_s: float
+    """How often `observe` may be called for one run."""
+    options: Mapping[str, type] = field(default_factory=dict)
+    """The keys of the provider's own block in the manifest, with their types."""
+    unsupported: Mapping[Feature, str] = field(default_factory=dict)
+    """What it cannot do, with the sentence that the user sees before anything is uploaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose money it is: organisation, cluster address, or host. A run stays with the account that made it."""
+
+    id: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """Where a run lives. Every call also works with `remote_id=None`: the key finds it."""
+
+    provider: str
+    account: str
+    key: str
+    remote_id: str | None = None
+    place: str | None = None
+    """Region, cluster, host or folder, when the provider needs it to reach the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What travels to the provider: one folder of files named by their content."""
+
+    folder: Path
+    sha256: str
+    """Over the names and hashes of all files: the identity for `stage`."""
+    files: Mapping[str, str]
+    """Relative name -> SHA-256 in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What `stage` left at the provider. Kept in the database as JSON, so values are text."""
+
+    ready: bool
+    bundle_sha256: str
+    detail: Mapping[str, str] = field(default_factory=dict)
+    """The provider's own ids and paths."""
+    waiting_for: str | None = None
+    """For people, while not ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One way to place a run: a machine type in a region, a GPU of the list, or the only way there is."""
+
+    name: str
+    rate: Decimal | None
+    """USD per hour of all that is billed while the run has it; None: billed otherwise, or nobody told."""
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """One run, ordered. `secrets` holds values and is never stored or logged."""
+
+    key: str
+    plan: Plan
+    staged: Staged
+    placement: Placement
+    max_duration_s: int | None
+    """The provider enforces it where it can, else the trainer does, ending with reason `deadline`."""
+    resume_from: RunRef | None = None
+    """An ended run of the same job whose checkpoints are carried on."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the training is. `loss` is the trainer's last."""
+
+    step: int
+    total_steps: int
+    loss: str | None = None
+    seconds_left: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One reading of a run."""
+
+    state: RunState
+    provider_status: str
+    observed_at: datetime
+    exit_code: int | None = None
+    rate: Decimal | None = None
+    """USD per hour as read back from the provider; None: not said."""
+    billable_from: datetime | None = None
+    billable_to: datetime | None = None
+    trained_tokens: int | None = None
+    detail: str = ""
+    """For people: why it ended, what it waits for."""
+    retry_event: RetryEvent | None = None
+    """When it ended badly: the event that a manifest may retry on. None: its own fault, the same again would fail."""
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Lines of a run's log, oldest first. Give `cursor` back to go on from here; None: nothing was written yet."""
+
+    lines: Sequence[str]
+    cursor: str | None
+    is_last: bool
+    """The run has ended and nothing more will come."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """A file's identity."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An adapter brought home: complete, its files hashed."""
+
+    folder: Path
+    files: Mapping[str, FileDigest]
+    trained_tokens: int | None = None
+
+
+class Provider(Protocol):
+    """What every provider does. See the module docstring for the order of the calls."""
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Build it from the environment. Raises CredentialsError naming variables, `.env` and login file."""
+        ...
+
+    def check(self) -> Account:
+        """Whose account this is. Reads only."""
+        ...
+
+    def stage(self, plan: Plan, bundle: Bundle) -> Staged:
+        """Bring the bundle to the provider. Idempotent by content hash; called again until `Staged.ready`."""
+        ...
+
+    def quote(self, plan: Plan, staged: Staged | None) -> Quote | None:
+        """The provider's own price, where it has one: before staging and, where better known, after."""
+        ...
+
+    def placements(self, plan: Plan) -> Sequence[Placement]:
+        """Where the run may be placed, cheapest first; exactly one where there is no choice."""
+        ...
+
+    def submit(self, order: RunOrder) -> RunRef:
+        """Create the run: exactly one create, never retried inside.
+
+        Raises NoCapacityError (the engine tries the next placement), RunRejectedError, ProviderUnavailableError only
+        when nothing can have been sent, and SubmitUnknownError when the answer was lost.
+        """
+        ...
+
+    def start(self, ref: RunRef, order: RunOrder) -> None:
+        """Probe, push and start on a provisioned machine. Repeatable; does nothing where create already starts."""
+        ...
+
+    def find(self, keys: Collection[str]) -> Mapping[str, Sequence[RunRef]]:
+        """The runs that carry these keys, oldest first.
+
+        The search is complete: an absent key is proof that no run has it. Raises when it cannot look everywhere.
+        """
+        ...
+
+    def observe(self, refs: Collection[RunRef]) -> Mapping[RunRef, Observation]:
+        """Read many runs in as few requests as the provider allows. A ref missing from the answer: nothing learned."""
+        ...
+
+    def logs(self, ref: RunRef, *, cursor: str | None) -> LogPage:
+        """The next page of the run's log."""
+        ...
+
+    def cancel(self, ref: RunRef) -> None:
+        """Ask the provider to stop the run. Returns at once; cancelling twice is harmless."""
+        ...
+
+    def fetch(self, ref: RunRef, dest: Path) -> Artifact:
+        """Bring the adapter to `dest`. Resumable: a second call goes on. Complete and hashed, or ArtifactError."""
+        ...
+
+    def release(self, ref: RunRef) -> bool:
+        """Leave nothing rented. True when absence is proven; called again while False. Never deletes staged content."""
+        ...
+
+    def charges(self, ref: RunRef, history: Sequence[Observation]) -> Sequence[LineItem]:
+        """What this run cost so far: from the provider's record, from measured time, or from a declared rate."""
+        ...
+
+    def owned(self, installation: str) -> Iterator[RunRef]:
+        """Everything that carries our installation's mark, running or not. For the reaper."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections. Closing twice is harmless."""
+        ...
+
+
+class Bills(Protocol):
+    """Providers whose bill can be read row by row."""
+
+    def line_items(self, window: Window) -> Iterator[LineItem]:
+        """All rows of the account in `[start, end)`, also those that are not ours, with stable references."""
+        ...
