@@ -1,4 +1,7 @@
-"""structlog, set up once by the daemon. An event is a short lower-case phrase plus fields; keys and prompts never enter."""
+"""structlog, set up once by the daemon.
+
+An event is a short lower-case phrase plus fields; keys and prompts never enter a line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The plan: a manifest resolved, counted and frozen. What the providers see, what the database keeps, what is hashed."""
+"""The plan: a manifest resolved, counted and frozen.
+
+It is what the providers see, what the database keeps, and what is hashed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Manifest v1: what a person writes. Every key is described here once; `ftorch schema manifest` prints it for editors."""
+"""Manifest v1: what a person writes.
+
+Every key is described here once; `ftorch schema manifest` prints it for editors.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +137,7 @@ class Dataset(Frozen):
 
 
 class ProviderChoice(Frozen):
-    """Who trains: one name, a list in order, or the rule that picks. One optional block per provider holds its options."""
+    """Who trains: one name, a list in order, or the rule that picks; beside it a block of options per provider."""
 
     model_config = {"extra": "allow"}
 

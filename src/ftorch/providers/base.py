@@ -173,6 +173,8 @@ class RunOrder:
     plan: Plan
     staged: Staged
     placement: Placement
+    send_before: datetime
+    """The create may be written to the wire until then; later the transport refuses."""
     max_duration_s: int | None
     """The provider enforces it where it can, else the trainer does, ending with reason `deadline`."""
     resume_from: RunRef | None = None

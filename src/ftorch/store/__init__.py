@@ -1,0 +1,8 @@
+"""The database: jobs, runs, events, ledger. SQL by hand, group commit, compare-and-set."""
+
+from __future__ import annotations
+
+from ftorch.store.rows import EventRow, JobRow, LedgerRow, RunRow
+from ftorch.store.sqlite import SqliteStore, Transaction
+
+__all__ = ["EventRow", "JobRow", "LedgerRow", "RunRow", "SqliteStore", "Transaction"]

@@ -1,0 +1,159 @@
+"""The rows of the database as values. Text, integers and decimals only: the layers above give them their meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any, Protocol, TypeVar
+
+from ftorch.core.clock import from_micros, to_micros
+
+
+class _Row(Protocol):
+    def __init__(self, **values: Any) -> None: ...
+
+
+R = TypeVar("R", bound=_Row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """One manifest submitted. The plan's text is read apart (`Store.plan_text`): lists do not need it."""
+
+    id: str
+    name: str
+    plan_hash: str
+    manifest_path: str
+    dataset: str
+    provider: str
+    state: str
+    reason: str | None = None
+    detail: str = ""
+    desired: str
+    limit_micro: int | None
+    labels: str
+    host: str
+    staged: str | None = None
+    adapter: str | None = None
+    failures: int = 0
+    created_at: datetime
+    ended_at: datetime | None = None
+    next_at: datetime
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """One training execution of a job. `sent_at` is the intent; the run may exist at the provider from then on."""
+
+    key: str
+    job_id: str
+    number: int
+    purpose: str
+    provider: str
+    account: str
+    placement: str
+    rate: Decimal | None
+    max_duration_s: int | None
+    resume_from: str | None
+    hold_micro: int
+    remote_id: str | None = None
+    place: str | None = None
+    state: str | None = None
+    provider_status: str = ""
+    detail: str = ""
+    retry_event: str | None = None
+    exit_code: int | None = None
+    trained_tokens: int | None = None
+    progress: str | None = None
+    failures: int = 0
+    created_at: datetime
+    sent_at: datetime | None = None
+    send_before: datetime | None = None
+    started_at: datetime | None = None
+    observed_at: datetime | None = None
+    billable_from: datetime | None = None
+    billable_to: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    ended_at: datetime | None = None
+    fetched_at: datetime | None = None
+    released_at: datetime | None = None
+    charged_at: datetime | None = None
+    settled_at: datetime | None = None
+    next_at: datetime
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """Something that happened to a job, in the order in which it was committed."""
+
+    seq: int
+    job_id: str
+    run_key: str | None
+    at: datetime
+    event: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """One entry of the ledger. `id` is 0 until the database has given one."""
+
+    id: int = 0
+    provider: str
+    account: str
+    source: str
+    source_ref: str
+    revision: int
+    run_key: str | None
+    job_id: str | None
+    kind: str
+    amount_micro: int
+    quantity: Decimal
+    unit: str
+    unit_price: Decimal | None
+    description: str
+    period_start: datetime
+    period_end: datetime
+    as_of: datetime
+    recorded_at: datetime
+
+
+@cache
+def columns(row_type: type) -> tuple[str, ...]:
+    """The column names of a row type, in the order of its fields."""
+    return tuple(f.name for f in fields(row_type))
+
+
+@cache
+def _typed(row_type: type, word: str) -> frozenset[str]:
+    return frozenset(f.name for f in fields(row_type) if word in str(f.type))
+
+
+def to_row(row_type: type[R], values: Mapping[str, Any]) -> R:
+    """A database row as a value: integers become moments, text becomes decimals, where the field says so."""
+    moments, decimals = _typed(row_type, "datetime"), _typed(row_type, "Decimal")
+    return row_type(**{name: _from_db(name, values[name], moments, decimals) for name in columns(row_type)})
+
+
+def _from_db(name: str, value: Any, moments: frozenset[str], decimals: frozenset[str]) -> Any:
+    if value is None:
+        return None
+    if name in moments:
+        return from_micros(value)
+    return Decimal(value) if name in decimals else value
+
+
+def to_db(value: object) -> object:
+    """A field as the database keeps it."""
+    match value:
+        case datetime():
+            return to_micros(value)
+        case Decimal():
+            return f"{value:f}"
+        case _:
+            return value
