@@ -124,13 +124,13 @@ class LedgerRow:
 
 
 @cache
-def columns(row_type: type) -> tuple[str, ...]:
+def columns(row_type: Any) -> tuple[str, ...]:
     """The column names of a row type, in the order of its fields."""
     return tuple(f.name for f in fields(row_type))
 
 
 @cache
-def _typed(row_type: type, word: str) -> frozenset[str]:
+def _typed(row_type: Any, word: str) -> frozenset[str]:
     return frozenset(f.name for f in fields(row_type) if word in str(f.type))
 
 

@@ -172,7 +172,7 @@ class SqliteStore:
             raise StoreError(f"no space left on the disk that holds {self.path}") from error
 
 
-def _values(row: Any, without: str = "") -> dict[str, object]:
+def _values(row: JobRow | RunRow | EventRow | LedgerRow, without: str = "") -> dict[str, object]:
     return {name: getattr(row, name) for name in columns(type(row)) if name != without}
 
 
