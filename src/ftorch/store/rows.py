@@ -21,7 +21,10 @@ R = TypeVar("R", bound=_Row)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
-    """One manifest submitted. The plan's text is read apart (`Store.plan_text`): lists do not need it."""
+    """One manifest submitted. The plan's text is read apart (`plan_text`): lists do not need it.
+
+    `granted` counts the runs that a person allowed by asking for a retry, whatever the manifest's own limit.
+    """
 
     id: str
     name: str
@@ -39,6 +42,7 @@ class JobRow:
     staged: str | None = None
     adapter: str | None = None
     failures: int = 0
+    granted: int = 0
     created_at: datetime
     ended_at: datetime | None = None
     next_at: datetime
@@ -71,6 +75,7 @@ class RunRow:
     progress: str | None = None
     failures: int = 0
     created_at: datetime
+    sends: int = 0
     sent_at: datetime | None = None
     send_before: datetime | None = None
     started_at: datetime | None = None

@@ -30,6 +30,7 @@ JOBS = f"{_JOB} ORDER BY id DESC"
 JOBS_BY_NAME = f"{_JOB} WHERE name = :name ORDER BY id DESC"
 JOBS_BY_PREFIX = f"{_JOB} WHERE id LIKE :prefix || '%' ORDER BY id DESC"
 JOBS_BY_PLAN = f"{_JOB} WHERE plan_hash = :plan_hash ORDER BY id DESC"
+SET_ADAPTER = "UPDATE jobs SET adapter = :adapter, version = version + 1 WHERE id = :id"
 PLAN_TEXT = "SELECT plan FROM jobs WHERE id = :id"
 
 # The engine's work: jobs that have not ended, and jobs with a run that is not ended, released and settled.
@@ -37,6 +38,7 @@ WORK_JOBS = (
     f"{_JOB} WHERE ended_at IS NULL OR id IN "
     "(SELECT job_id FROM runs WHERE ended_at IS NULL OR released_at IS NULL OR settled_at IS NULL)"
 )
+HAS_WORK = "SELECT EXISTS (SELECT 1 FROM jobs WHERE ended_at IS NULL AND state <> 'unknown')"
 WORK_RUNS = (
     f"{_RUN} WHERE job_id IN (SELECT id FROM jobs WHERE ended_at IS NULL) "
     "OR ended_at IS NULL OR released_at IS NULL OR settled_at IS NULL ORDER BY job_id, number"

@@ -7,13 +7,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from ftorch.core.errors import StoreError
 from ftorch.store import sql
 from ftorch.store.migrate import migrate
-from ftorch.store.rows import EventRow, JobRow, LedgerRow, R, RunRow, columns, to_db, to_row
+from ftorch.store.rows import EventRow, JobRow, LedgerRow, R, RunRow, to_db, to_row
 from ftorch.store.writer import Writer
 
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING and the upserts that sql.py uses
@@ -41,6 +42,10 @@ class Transaction:
     def update_run(self, run: RunRow, **changes: object) -> bool:
         """Change a run that still is as it was read. False: somebody changed it meanwhile, and nothing happened."""
         return self._update("runs", "key", run.key, run.version, changes)
+
+    def set_adapter(self, job_id: str, folder: str) -> None:
+        """Note where the job's adapter lies. The version moves on: whoever read the job before must read it again."""
+        self._run(sql.SET_ADAPTER, {"id": job_id, "adapter": folder})
 
     def add_event(self, event: EventRow) -> None:
         """Append an event; its `seq` is given by the database."""
@@ -173,7 +178,7 @@ class SqliteStore:
 
 
 def _values(row: JobRow | RunRow | EventRow | LedgerRow, without: str = "") -> dict[str, object]:
-    return {name: getattr(row, name) for name in columns(type(row)) if name != without}
+    return {field.name: getattr(row, field.name) for field in fields(row) if field.name != without}
 
 
 def _store_error(error: sqlite3.DatabaseError, path: Path) -> Exception:

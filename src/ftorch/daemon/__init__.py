@@ -1,0 +1,1 @@
+"""The process that moves jobs forward while nobody watches."""

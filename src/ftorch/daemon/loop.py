@@ -1,0 +1,87 @@
+"""The daemon's loop: lead, tick until idle or told to stop, and leave without waiting for a create that blocks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+import structlog
+
+from ftorch.core import log as logging
+from ftorch.core.errors import UsageError
+from ftorch.jobs.context import Context
+from ftorch.jobs.engine import Engine
+from ftorch.jobs.leader import leadership
+from ftorch.store import sql
+
+_BUSY_S = 1.0
+_QUIET_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Daemon:
+    """Runs the engine until it is told to stop, or until nothing is left to do."""
+
+    def __init__(self, context: Context, *, until_idle: bool = False, once: bool = False) -> None:
+        self._context = context
+        self._until_idle = until_idle
+        self._once = once
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Lead and work. Raises UsageError when another daemon leads this installation."""
+        logging.configure()
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        while self._lead() and self._until_idle and not self._stop.is_set() and self._has_work():
+            # A job that came in between the last tick and the end of our leadership found us leading and started no
+            # daemon of its own: lead again.
+            log.info("more work came in")
+
+    def _lead(self) -> bool:
+        """Lead and work until there is nothing to do; False when somebody else leads."""
+        with leadership(self._context.home) as is_ours:
+            if is_ours:
+                self._work()
+            elif not self._until_idle:
+                raise UsageError(
+                    f"another ftorch daemon already works in {self._context.home.root}",
+                    hint="run `ftorch daemon status`; one daemon is enough",
+                )
+            return is_ours
+
+    def _work(self) -> None:
+        engine = Engine(self._context)
+        log.info("daemon started", home=str(self._context.home.root), pid=os.getpid())
+        while not self._stop.is_set():
+            engine.progressed.clear()
+            tick = engine.tick()
+            if self._until_idle and tick.is_idle(self._context.clock.now()):
+                break
+            if self._once and not tick.under_way and not engine.progressed.is_set():
+                break
+            engine.progressed.wait(_BUSY_S if tick.open_jobs or tick.under_way else _QUIET_S)
+        if self._stop.is_set():
+            self._leave()
+        engine.close()
+        log.info("daemon is idle", pid=os.getpid())
+
+    def _has_work(self) -> bool:
+        return bool(self._context.store.read().scalar(sql.HAS_WORK))
+
+    def _leave(self) -> None:
+        """Exit at once. A thread may be inside a create that blocks for minutes: its intent is in the database, the
+        next daemon finds the run, and waiting here would only be ended by a harder signal.
+        """
+        log.info("daemon leaves", pid=os.getpid())
+        self._context.store.close()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop.set()

@@ -1,0 +1,83 @@
+"""One reading of the world, one transition: what an observation, a start, a cancel and a release do to a run's row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from ftorch.jobs.context import Context
+from ftorch.jobs.serial import changes, progress_text, ref
+from ftorch.jobs.submit import order_for
+from ftorch.providers.base import ENDED, Observation, Provider, RunState
+from ftorch.store import JobRow, RunRow, Transaction
+
+_KEEP_FRESH = timedelta(seconds=30)
+"""An observation that changes nothing is written this often, so that a reader sees that somebody looks."""
+_RELEASE_AGAIN = timedelta(seconds=5)
+_START_AGAIN = timedelta(seconds=1)
+
+
+def start(context: Context, job: JobRow, run: RunRow) -> None:
+    """Start the work on a provisioned machine; the next observation tells whether it runs."""
+    context.open_provider(run.provider).start(ref(run), order_for(context, job, run))
+    context.change_run(run, next_at=context.clock.now() + _START_AGAIN)
+
+
+def cancel(context: Context, _job: JobRow, run: RunRow) -> None:
+    """Ask the provider to stop the run. Proof comes from observing it, not from the answer."""
+    context.open_provider(run.provider).cancel(ref(run))
+    event = "" if run.cancel_requested_at else "cancel asked"
+    context.change_run(run, event, cancel_requested_at=context.clock.now())
+
+
+def release(context: Context, _job: JobRow, run: RunRow) -> None:
+    """Give back what was rented, until the provider has proven it gone."""
+    now = context.clock.now()
+    if context.open_provider(run.provider).release(ref(run)):
+        context.change_run(run, "released", released_at=now, next_at=now, failures=0)
+    else:
+        context.change_run(run, next_at=now + _RELEASE_AGAIN)
+
+
+def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> None:
+    """Read all these runs of one provider at once, and write what changed in one commit."""
+    seen = provider.observe([ref(run) for run in runs])
+    found = [(run, seen[ref(run)]) for run in runs if ref(run) in seen]
+    news = [(run, observation) for run, observation in found if _is_news(run, observation)]
+    if not news:
+        return
+
+    def change(tx: Transaction) -> None:
+        for run, observation in news:
+            _apply(context, tx, run, observation)
+
+    context.store.write(change)
+
+
+def _is_news(run: RunRow, seen: Observation) -> bool:
+    if run.observed_at is None or seen.observed_at - run.observed_at >= _KEEP_FRESH:
+        return True
+    known = (run.state, run.provider_status, run.detail, run.progress)
+    return known != (seen.state.value, seen.provider_status, seen.detail, progress_text(seen.progress))
+
+
+def _apply(context: Context, tx: Transaction, run: RunRow, seen: Observation) -> None:
+    set_now = changes(seen)
+    if run.billable_from is not None:
+        set_now.pop("billable_from", None)
+    event, detail = _event(run, seen)
+    if seen.state in ENDED:
+        set_now["ended_at"] = seen.billable_to or seen.observed_at
+        set_now["next_at"] = seen.observed_at
+    elif run.started_at is None and seen.state is RunState.RUNNING:
+        set_now["started_at"] = seen.billable_from or seen.observed_at
+    context.change_run_in(tx, run, event, detail, **set_now)
+
+
+def _event(run: RunRow, seen: Observation) -> tuple[str, str]:
+    """The line in the job's history: only for a new state, not for every step of the training."""
+    if run.state == seen.state.value:
+        return "", ""
+    if seen.state is RunState.UNKNOWN:
+        return "unknown status", seen.provider_status
+    return seen.state.value, seen.detail

@@ -1,0 +1,75 @@
+"""What every step needs, passed in: store, clock, ids, home, providers, secrets. And the one way to change rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ftorch.core.clock import Clock
+from ftorch.core.errors import CredentialsError
+from ftorch.core.ids import Ids
+from ftorch.core.paths import Home
+from ftorch.manifest.plan import Plan
+from ftorch.providers.base import Provider
+from ftorch.store import EventRow, JobRow, RunRow, SqliteStore, Transaction
+
+_FIRST_WAIT = timedelta(seconds=2)
+_LONGEST_WAIT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The engine's surroundings. Safe to share between threads."""
+
+    store: SqliteStore
+    clock: Clock
+    ids: Ids
+    home: Home
+    installation: str
+    env: Mapping[str, str] = field(repr=False)
+    open_provider: Callable[[str], Provider]
+    """One provider object per name, made once and kept."""
+
+    def plan(self, job: JobRow) -> Plan:
+        return Plan.from_json(self.store.plan_text(job.id))
+
+    def secrets(self, plan: Plan) -> dict[str, str]:
+        """The values behind the manifest's places. Raises CredentialsError naming every one that is not set."""
+        places = {name: place.removeprefix("env:") for name, place in plan.secrets.items()}
+        if missing := sorted(place for place in places.values() if place not in self.env):
+            raise CredentialsError(
+                f"the manifest's secrets are not set: {', '.join(missing)}",
+                hint="set them in the environment or in ./.env, then submit again",
+            )
+        return {name: self.env[place] for name, place in places.items()}
+
+    def change_job(self, job: JobRow, event: str = "", words: str = "", /, **changes: object) -> bool:
+        """Change a job that is still as it was read, with its event, in one commit. False: it had changed."""
+        return self.store.write(lambda tx: self.change_job_in(tx, job, event, words, **changes))
+
+    def change_run(self, run: RunRow, event: str = "", words: str = "", /, **changes: object) -> bool:
+        """Change a run that is still as it was read, with its event, in one commit. False: it had changed."""
+        return self.store.write(lambda tx: self.change_run_in(tx, run, event, words, **changes))
+
+    def change_job_in(self, tx: Transaction, job: JobRow, event: str, words: str, /, **changes: object) -> bool:
+        if not tx.update_job(job, **changes):
+            return False
+        if event:
+            tx.add_event(self.event(job.id, None, event, words))
+        return True
+
+    def change_run_in(self, tx: Transaction, run: RunRow, event: str, words: str, /, **changes: object) -> bool:
+        if not tx.update_run(run, **changes):
+            return False
+        if event:
+            tx.add_event(self.event(run.job_id, run.key, event, words))
+        return True
+
+    def event(self, job_id: str, run_key: str | None, event: str, detail: str = "") -> EventRow:
+        return EventRow(seq=0, job_id=job_id, run_key=run_key, at=self.clock.now(), event=event, detail=detail)
+
+    def later(self, failures: int) -> datetime:
+        """When to try again after so many failures in a row: 2 s doubling, 10 minutes at most."""
+        wait = min(_FIRST_WAIT * (1 << min(failures, 12)), _LONGEST_WAIT)
+        return self.clock.now() + wait

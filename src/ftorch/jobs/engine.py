@@ -1,0 +1,221 @@
+"""The loop over rows: read, decide, do one step each, write one transition. One engine at a time leads an installation.
+
+Provider calls run in threads; two steps of one run never run at once. Whatever a step raises is noted on its row and
+tried again later, and never stops another job.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+
+from ftorch.core.errors import FtorchError, RateLimitedError
+from ftorch.jobs import advance, bills, stage, submit
+from ftorch.jobs.context import Context
+from ftorch.jobs.fetch import fetch
+from ftorch.jobs.states import FETCH_TRIES, TERMINAL, Decision, JobState, Step, StepKind, decide
+from ftorch.manifest.schema import Retry
+from ftorch.providers.base import Capabilities
+from ftorch.store import JobRow, RunRow, Transaction, sql
+
+_WORKERS = 8
+_IDLE_BEYOND = timedelta(minutes=10)
+
+_RUN_STEPS: Mapping[StepKind, Callable[[Context, JobRow, RunRow], None]] = {
+    StepKind.SUBMIT: submit.submit,
+    StepKind.FIND: submit.find,
+    StepKind.ABANDON: submit.abandon,
+    StepKind.START: advance.start,
+    StepKind.CANCEL: advance.cancel,
+    StepKind.FETCH: fetch,
+    StepKind.RELEASE: advance.release,
+    StepKind.CHARGE: bills.charge,
+    StepKind.SETTLE: bills.settle,
+}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one pass over the rows saw."""
+
+    open_jobs: int
+    """Jobs that have not ended, those that wait for a person not counted."""
+    under_way: int
+    next_at: datetime | None
+    """When the next step or observation is due."""
+
+    def is_idle(self, now: datetime) -> bool:
+        """Nothing is under way and nothing is due soon."""
+        soon = self.next_at is not None and self.next_at < now + _IDLE_BEYOND
+        return not self.open_jobs and not self.under_way and not soon
+
+
+class Engine:
+    """Moves all jobs of an installation forward. `tick` never blocks on a provider."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="ftorch-step")
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()
+        self._policies: dict[str, Retry] = {}
+        self.progressed = threading.Event()
+        """Set whenever a step has ended: there may be more to do at once."""
+
+    def tick(self) -> Tick:
+        """One pass: states brought up to date in one commit, due steps and observations started in threads."""
+        now = self._context.clock.now()
+        reader = self._context.store.read()
+        jobs = reader.many(JobRow, sql.WORK_JOBS)
+        runs_of: dict[str, list[RunRow]] = defaultdict(list)
+        for run in reader.many(RunRow, sql.WORK_RUNS):
+            runs_of[run.job_id].append(run)
+        decided = [(job, self._decide(job, runs_of[job.id], now)) for job in jobs]
+        self._move(decided, now)
+        for job, decision in decided:
+            for step in decision.steps:
+                self._begin(job, runs_of[job.id], step)
+        due = self._observe([run for runs in runs_of.values() for run in runs], now)
+        waiting = [self._due(run, run.ended_at) for runs in runs_of.values() for run in runs if run.ended_at]
+        return Tick(
+            open_jobs=sum(decision.state not in TERMINAL | {JobState.UNKNOWN} for _, decision in decided),
+            under_way=len(self._busy),
+            next_at=min([at for at in (*due, *waiting) if at], default=None),
+        )
+
+    def close(self) -> None:
+        """Wait for the steps that are under way. The daemon does not call it when it must leave at once."""
+        self._pool.shutdown(wait=True)
+
+    def _decide(self, job: JobRow, runs: Sequence[RunRow], now: datetime) -> Decision:
+        return decide(job, runs, now, self._policy(job), self._capabilities(job.provider))
+
+    def _policy(self, job: JobRow) -> Retry:
+        if job.id not in self._policies:
+            self._policies[job.id] = self._context.plan(job).retry
+        return self._policies[job.id]
+
+    def _capabilities(self, provider: str) -> Capabilities:
+        return self._context.open_provider(provider).capabilities
+
+    def _move(self, decided: Sequence[tuple[JobRow, Decision]], now: datetime) -> None:
+        """Write all new job states in one commit."""
+        moved = [(job, new) for job, new in decided if (job.state, job.reason) != (new.state, new.reason)]
+        if not moved:
+            return
+
+        def change(tx: Transaction) -> None:
+            for job, new in moved:
+                self._write_state(tx, job, new, now)
+
+        self._context.store.write(change)
+        self.progressed.set()
+
+    def _write_state(self, tx: Transaction, job: JobRow, new: Decision, now: datetime) -> None:
+        changes: dict[str, object] = {"state": new.state.value, "reason": new.reason.value if new.reason else None}
+        if new.state in TERMINAL:
+            changes["ended_at"] = now
+            self._policies.pop(job.id, None)
+        self._context.change_job_in(tx, job, f"job {new.state}", new.reason or "", **changes)
+
+    def _begin(self, job: JobRow, runs: Sequence[RunRow], step: Step) -> None:
+        """Start a step in a thread, unless one for the same run is under way."""
+        key = f"{job.id}/{step.worker_key}"
+        work = partial(self._step, job, runs, step)
+        self._spawn(key, work, on_error=partial(self._note_failure, job, step))
+
+    def _step(self, job: JobRow, runs: Sequence[RunRow], step: Step) -> None:
+        match step:
+            case Step(StepKind.STAGE):
+                stage.stage(self._context, job)
+            case Step(StepKind.OPEN_RUN):
+                stage.open_run(self._context, job, runs)
+            case Step(kind, RunRow() as run):
+                _RUN_STEPS[kind](self._context, job, run)
+            case _:
+                raise ValueError(f"step {step.kind} came without its run")
+
+    def _observe(self, runs: Sequence[RunRow], now: datetime) -> list[datetime]:
+        """Start one batched reading per provider for the runs that are due; returns when the others will be."""
+        due: dict[str, list[RunRow]] = defaultdict(list)
+        later: list[datetime] = []
+        for run in runs:
+            if run.ended_at is None and run.state is not None:
+                at = now if run.observed_at is None else run.observed_at + self._poll(run)
+                later.append(at)
+                if at <= now:
+                    due[run.provider].append(run)
+        for name, some in due.items():
+            provider = self._context.open_provider(name)
+            self._spawn(f"observe/{name}", partial(advance.observe, self._context, provider, some))
+        return later
+
+    def _due(self, run: RunRow, ended_at: datetime) -> datetime | None:
+        """When an ended run wants the engine again; None when it is done, or waits for a person."""
+        if run.settled_at or (run.fetched_at is None and run.failures >= FETCH_TRIES):
+            return None
+        if run.charged_at:
+            return ended_at + timedelta(seconds=self._capabilities(run.provider).settle_lag_s)
+        return run.next_at
+
+    def _poll(self, run: RunRow) -> timedelta:
+        return timedelta(seconds=self._capabilities(run.provider).min_poll_s)
+
+    def _spawn(self, key: str, work: Callable[[], None], on_error: Callable[[str], None] | None = None) -> None:
+        with self._lock:
+            if key in self._busy:
+                return
+            self._busy.add(key)
+        self._pool.submit(self._guarded, key, work, on_error)
+
+    def _guarded(self, key: str, work: Callable[[], None], on_error: Callable[[str], None] | None) -> None:
+        try:
+            work()
+        except FtorchError as error:
+            log.warning("step failed", step=key, code=error.code, error=error.message)
+            if on_error:
+                on_error(_words(error))
+        except Exception:  # the outer edge: other jobs go on, and the traceback is in the log
+            log.exception("step raised", step=key)
+            if on_error:
+                on_error("a bug in ftorch; see the daemon's log")
+        finally:
+            with self._lock:
+                self._busy.discard(key)
+            self.progressed.set()
+
+    def _note_failure(self, job: JobRow, step: Step, words: str) -> None:
+        """Note what went wrong where people look, and come back later: each time a little later."""
+        run = self._context.store.run(step.run.key) if step.run else None
+        if run is not None:
+            self._context.change_run(
+                run, f"{step.kind} failed", words, failures=run.failures + 1, next_at=self._context.later(run.failures)
+            )
+            if step.kind is StepKind.FETCH and run.failures + 1 >= FETCH_TRIES:
+                log.error("the adapter could not be fetched", job=job.id, run=run.key)
+            return
+        read = self._context.store.job(job.id)
+        if read is not None:
+            self._context.change_job(
+                read,
+                f"{step.kind} failed",
+                words,
+                detail=words,
+                failures=read.failures + 1,
+                next_at=self._context.later(read.failures),
+            )
+
+
+def _words(error: FtorchError) -> str:
+    if isinstance(error, RateLimitedError):
+        return f"{error.message}; asked to wait {error.retry_after_s:.0f} s"
+    return f"{error.message}\nhint: {error.hint}" if error.hint else error.message

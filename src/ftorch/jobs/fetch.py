@@ -1,0 +1,36 @@
+"""Bringing the adapter home: fetched beside its place, checked, given a receipt, then moved in with one rename."""
+
+from __future__ import annotations
+
+from ftorch.core.files import sync_folder
+from ftorch.jobs.context import Context
+from ftorch.jobs.receipt import NAME, verify, write_receipt
+from ftorch.jobs.serial import ref
+from ftorch.manifest.catalogue import canonical_id
+from ftorch.store import JobRow, RunRow, Transaction
+
+
+def fetch(context: Context, job: JobRow, run: RunRow) -> None:
+    """Fetch, verify and place the job's adapter. Goes on where an earlier attempt was cut; twice is harmless."""
+    home = context.home.adapters / job.id
+    if (home / NAME).exists():
+        verify(home)
+    else:
+        plan = context.plan(job)
+        aside = context.home.adapters / f".{job.id}.part"
+        aside.mkdir(parents=True, exist_ok=True)
+        artifact = context.open_provider(run.provider).fetch(ref(run), aside)
+        write_receipt(artifact, plan, base_id=canonical_id(plan.base_model.id), job_id=job.id, run_key=run.key)
+        aside.rename(home)
+        sync_folder(home.parent)
+    _note(context, job, run, str(home))
+
+
+def _note(context: Context, job: JobRow, run: RunRow, folder: str) -> None:
+    now = context.clock.now()
+
+    def change(tx: Transaction) -> None:
+        if context.change_run_in(tx, run, "fetched", folder, fetched_at=now, failures=0):
+            tx.set_adapter(job.id, folder)
+
+    context.store.write(change)

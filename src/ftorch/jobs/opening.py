@@ -1,0 +1,62 @@
+"""Opening an installation: state folder, database, identity, credentials, providers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ftorch.core.clock import Clock, SystemClock
+from ftorch.core.ids import Ids
+from ftorch.core.paths import Home
+from ftorch.jobs.context import Context
+from ftorch.manifest.credentials import environment
+from ftorch.providers.base import Provider
+from ftorch.providers.registry import open_provider
+from ftorch.store import SqliteStore, Transaction, sql
+
+_INSTALLATION = "installation"
+
+
+def open_context(env: Mapping[str, str], cwd: Path, clock: Clock | None = None) -> Context:
+    """Everything that steps need, from the environment. Makes the state folder and the database when needed."""
+    home = Home.from_env(env).ensure()
+    store = SqliteStore.open(home.database)
+    ids = Ids()
+    merged = environment(env, cwd).mapping()
+    return Context(
+        store=store,
+        clock=clock or SystemClock(),
+        ids=ids,
+        home=home,
+        installation=installation_id(store, ids),
+        env=merged,
+        open_provider=once_each(lambda name: open_provider(name, merged)),
+    )
+
+
+def installation_id(store: SqliteStore, ids: Ids) -> str:
+    """The mark of this installation, made at the first call and kept in the database."""
+
+    def first(tx: Transaction) -> str:
+        known = tx.scalar(sql.GET_META, key=_INSTALLATION)
+        if known is None:
+            known = ids.installation()
+            tx.put_meta(_INSTALLATION, known)
+        return str(known)
+
+    return store.meta(_INSTALLATION) or store.write(first)
+
+
+def once_each(make: Callable[[str], Provider]) -> Callable[[str], Provider]:
+    """One provider object per name, shared by all threads."""
+    made: dict[str, Provider] = {}
+    lock = threading.Lock()
+
+    def get(name: str) -> Provider:
+        with lock:
+            if name not in made:
+                made[name] = make(name)
+            return made[name]
+
+    return get

@@ -1,0 +1,81 @@
+"""Contract values as the database keeps them, and rows as the values that providers take."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from ftorch.manifest.schema import RetryEvent
+from ftorch.providers.base import Observation, Placement, Progress, RunRef, RunState, Staged
+from ftorch.store import RunRow
+
+
+def staged_text(staged: Staged, account: str) -> str:
+    return json.dumps({"account": account, "staged": asdict(staged)})
+
+
+def staged_value(text: str) -> tuple[Staged, str]:
+    """What was staged, and the account that it was staged for."""
+    kept = json.loads(text)
+    return Staged(**kept["staged"]), kept["account"]
+
+
+def placement_text(placement: Placement) -> str:
+    return json.dumps({"name": placement.name, "detail": dict(placement.detail)})
+
+
+def placement_value(run: RunRow) -> Placement:
+    kept = json.loads(run.placement)
+    return Placement(kept["name"], run.rate, kept["detail"])
+
+
+def ref(run: RunRow) -> RunRef:
+    """Where the run lives; without a remote id its key finds it. A duplicate's row key is `<key>/<number>`."""
+    return RunRef(run.provider, run.account, run.key.partition("/")[0], run.remote_id, run.place)
+
+
+def progress_text(progress: Progress | None) -> str | None:
+    return json.dumps(asdict(progress)) if progress else None
+
+
+def progress_value(text: str | None) -> Progress | None:
+    return Progress(**json.loads(text)) if text else None
+
+
+def history(run: RunRow) -> list[Observation]:
+    """What the rows remember of the run's observations: the last one, with the whole billable time."""
+    if run.observed_at is None or run.state is None:
+        return []
+    last = Observation(
+        state=RunState(run.state),
+        provider_status=run.provider_status,
+        observed_at=run.observed_at,
+        exit_code=run.exit_code,
+        rate=run.rate,
+        billable_from=run.billable_from,
+        billable_to=run.billable_to,
+        trained_tokens=run.trained_tokens,
+        detail=run.detail,
+        retry_event=RetryEvent(run.retry_event) if run.retry_event else None,
+    )
+    return [last]
+
+
+def changes(seen: Observation) -> dict[str, object]:
+    """The columns of a run that an observation sets. What it does not know stays as it was."""
+    known: dict[str, object] = {
+        "state": seen.state.value,
+        "provider_status": seen.provider_status,
+        "detail": seen.detail,
+        "observed_at": seen.observed_at,
+    }
+    optional: dict[str, object | None] = {
+        "exit_code": seen.exit_code,
+        "rate": seen.rate,
+        "billable_from": seen.billable_from,
+        "billable_to": seen.billable_to,
+        "trained_tokens": seen.trained_tokens,
+        "retry_event": seen.retry_event.value if seen.retry_event else None,
+        "progress": progress_text(seen.progress),
+    }
+    return known | {name: value for name, value in optional.items() if value is not None}

@@ -1,0 +1,150 @@
+"""Exactly-once submit: the intent is on disk before the wire; a lost answer is looked for, never repeated blindly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from ftorch.core.errors import (
+    CredentialsError,
+    NoCapacityError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    RunRejectedError,
+    SubmitUnknownError,
+)
+from ftorch.jobs.context import Context
+from ftorch.jobs.serial import placement_value, ref, staged_value
+from ftorch.jobs.states import JobReason, Purpose, may_send_again, quiet_until
+from ftorch.manifest.schema import RetryEvent
+from ftorch.providers.base import RunOrder, RunRef, RunState
+from ftorch.store import JobRow, RunRow, Transaction
+
+SEND_WINDOW = timedelta(seconds=30)
+_LOOK_AGAIN = timedelta(seconds=5)
+
+
+def submit(context: Context, job: JobRow, run: RunRow) -> None:
+    """Commit the intent, then create the run. Whatever happens between the two, `find` can tell."""
+    order = order_for(context, job, run)
+    now = context.clock.now()
+    if not context.change_run(run, "sent", sends=run.sends + 1, sent_at=now, send_before=now + SEND_WINDOW):
+        return
+    sent = _again(context, run)
+    try:
+        found = context.open_provider(run.provider).submit(replace(order, send_before=now + SEND_WINDOW))
+    except RunRejectedError as error:
+        never_was(context, sent, RunState.FAILED, error.message)
+    except NoCapacityError as error:
+        never_was(context, sent, RunState.FAILED, error.message, RetryEvent.CAPACITY)
+    except (ProviderUnavailableError, RateLimitedError, CredentialsError):
+        # Proven that nothing was created: the intent is taken back, and the engine comes again later.
+        context.change_run(sent, sends=run.sends, sent_at=None, send_before=None)
+        raise
+    except SubmitUnknownError as error:
+        context.change_run(sent, "answer lost", error.message, next_at=context.clock.now())
+    else:
+        adopt(context, sent, [found])
+
+
+def find(context: Context, job: JobRow, run: RunRow) -> None:
+    """Look for a run whose create may have happened: adopt it, send once more, wait, or give it to a person."""
+    capabilities = context.open_provider(run.provider).capabilities
+    found = context.open_provider(run.provider).find([run.key]).get(run.key, ())
+    now = context.clock.now()
+    if found:
+        adopt(context, run, found)
+    elif may_send_again(run, now, capabilities):
+        submit(context, job, run)
+    elif now < quiet_until(run, capabilities):
+        context.change_run(run, next_at=min(quiet_until(run, capabilities), now + _LOOK_AGAIN))
+    else:
+        context.change_run(run, "unknown", "nobody can tell whether it exists", detail=JobReason.SUBMIT_UNKNOWN.value)
+
+
+def adopt(context: Context, run: RunRow, found: Sequence[RunRef]) -> None:
+    """Take the oldest run under the key as ours; each further one gets its own row, to be cancelled and booked."""
+    oldest, *extra = found
+    now = context.clock.now()
+
+    def change(tx: Transaction) -> None:
+        if not context.change_run_in(
+            tx,
+            run,
+            "created",
+            oldest.remote_id or "",
+            remote_id=oldest.remote_id,
+            place=oldest.place,
+            state=RunState.PROVISIONED.value,
+            failures=0,
+            detail="",
+            next_at=now,
+        ):
+            return
+        for count, duplicate in enumerate(extra, start=2):
+            tx.insert_run(_duplicate_row(run, duplicate, count))
+            tx.add_event(context.event(run.job_id, run.key, "duplicate found", duplicate.remote_id or ""))
+
+    context.store.write(change)
+
+
+def abandon(context: Context, _job: JobRow, run: RunRow) -> None:
+    """Close a run that was never sent: nothing exists, nothing is owed."""
+    never_was(context, run, RunState.STOPPED, "cancelled before it was sent")
+
+
+def never_was(context: Context, run: RunRow, state: RunState, why: str, retry_event: RetryEvent | None = None) -> None:
+    """Close a run that is proven not to exist at the provider."""
+    now = context.clock.now()
+    context.change_run(
+        run,
+        "not created",
+        why,
+        state=state.value,
+        detail=why,
+        retry_event=retry_event,
+        hold_micro=0,
+        ended_at=now,
+        released_at=now,
+        charged_at=now,
+        settled_at=now,
+    )
+
+
+def order_for(context: Context, job: JobRow, run: RunRow) -> RunOrder:
+    """The order that the run's row stands for. Raises CredentialsError when a secret is not set."""
+    plan = context.plan(job)
+    staged, _ = staged_value(job.staged or "")
+    earlier = context.store.run(run.resume_from) if run.resume_from else None
+    return RunOrder(
+        key=run.key,
+        plan=plan,
+        staged=staged,
+        placement=placement_value(run),
+        send_before=run.send_before or context.clock.now() + SEND_WINDOW,
+        max_duration_s=run.max_duration_s,
+        resume_from=ref(earlier) if earlier else None,
+        secrets=context.secrets(plan),
+    )
+
+
+def _again(context: Context, run: RunRow) -> RunRow:
+    read = context.store.run(run.key)
+    if read is None:
+        raise LookupError(f"run {run.key} has left the database")
+    return read
+
+
+def _duplicate_row(run: RunRow, duplicate: RunRef, count: int) -> RunRow:
+    return replace(
+        run,
+        key=f"{run.key}/{count}",
+        number=run.number + 1000 * count,
+        purpose=Purpose.DUPLICATE,
+        remote_id=duplicate.remote_id,
+        place=duplicate.place,
+        state=RunState.UNKNOWN.value,
+        detail="a second run under one key",
+        version=1,
+    )

@@ -1,0 +1,82 @@
+"""Which providers there are: our own by name, third parties by the entry point group `ftorch.providers`.
+
+Classes are named by strings and imported when asked for, so that an SDK costs nothing to those who do not use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any
+
+from ftorch.core.errors import MissingExtraError, UsageError
+from ftorch.core.suggest import did_you_mean
+from ftorch.manifest.credentials import PROVIDER_VARIABLES
+from ftorch.providers.base import Provider
+
+GROUP = "ftorch.providers"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One provider: where its class is, and the extra that brings what it imports."""
+
+    target: str
+    """`package.module:Class`."""
+    extra: str | None = None
+    needs: tuple[str, ...] = ()
+    """Modules that the extra installs; all must be there."""
+    live_check: str = "never"
+    """The date on which `pytest -m live` last passed against the real service."""
+
+
+OURS: Mapping[str, Entry] = {
+    "local": Entry("ftorch.providers.local.provider:LocalProvider", extra="train", needs=("torch", "trl", "peft")),
+}
+
+
+def entries() -> dict[str, Entry]:
+    """All providers that this installation knows, ours first."""
+    others = {point.name: Entry(point.value) for point in entry_points(group=GROUP)}
+    return {**others, **OURS}
+
+
+def provider_class(name: str) -> type[Provider]:
+    """The class of a provider.
+
+    Raises UsageError for a name that nobody registered and MissingExtraError when its packages are not installed.
+    """
+    known = entries()
+    if name not in known:
+        raise _unknown(name, known)
+    entry = known[name]
+    if missing_packages(entry):
+        raise MissingExtraError(f"the provider {name!r}", extra=entry.extra or name)
+    module, _, attribute = entry.target.partition(":")
+    found: Any = getattr(import_module(module), attribute)
+    return found  # type: ignore[no-any-return]  # the registry is the one place where a string becomes a class
+
+
+def open_provider(name: str, env: Mapping[str, str]) -> Provider:
+    """A provider ready to use. Raises CredentialsError when its credentials are not set."""
+    return provider_class(name).from_env(env)
+
+
+def missing_packages(entry: Entry) -> tuple[str, ...]:
+    """The packages of the entry's extra that are not installed; looks without importing."""
+    return tuple(module for module in entry.needs if find_spec(module) is None)
+
+
+def _unknown(name: str, known: Mapping[str, Entry]) -> UsageError:
+    if name in PROVIDER_VARIABLES:
+        return UsageError(
+            f"the provider {name!r} is not in this version of ftorch yet",
+            hint=f"providers that it has: {', '.join(known)}; see docs/providers",
+        )
+    return UsageError(
+        f"no provider is called {name!r}{did_you_mean(name, [*known, *PROVIDER_VARIABLES])}",
+        hint="run `ftorch providers` to see those that there are",
+    )
