@@ -12,15 +12,25 @@ import structlog
 
 from ftorch.core import log as logging
 from ftorch.core.errors import UsageError
+from ftorch.core.files import write_text
+from ftorch.core.paths import Home
 from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine
-from ftorch.jobs.leader import leadership
+from ftorch.jobs.leader import is_led, leadership
 from ftorch.store import sql
 
 _BUSY_S = 1.0
 _QUIET_S = 5.0
+_PID = "daemon.pid"
 
 log = structlog.get_logger()
+
+
+def read_pid(home: Home) -> int | None:
+    """The process that leads this installation, or None. The lock says whether there is one, the file who."""
+    if not is_led(home):
+        return None
+    return int((home.root / _PID).read_text())
 
 
 class Daemon:
@@ -56,6 +66,7 @@ class Daemon:
 
     def _work(self) -> None:
         engine = Engine(self._context)
+        write_text(self._context.home.root / _PID, str(os.getpid()))
         log.info("daemon started", home=str(self._context.home.root), pid=os.getpid())
         while not self._stop.is_set():
             engine.progressed.clear()

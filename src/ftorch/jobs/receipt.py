@@ -44,16 +44,22 @@ def verify(folder: Path) -> dict[str, Any]:
 
     Needs no network and no other file. Raises ArtifactError naming the file and what differs.
     """
+    receipt = read_receipt(folder)
+    for name, entry in receipt["files"].items():
+        _check_file(folder / name, entry)
+    if receipt["tensors"] != check_adapter(folder, receipt):
+        raise ArtifactError(f"the tensors in {folder} are not those of the receipt", hint=_FETCH)
+    return receipt
+
+
+def read_receipt(folder: Path) -> dict[str, Any]:
+    """The receipt as it was written. Raises ArtifactError when there is none."""
     try:
         receipt: dict[str, Any] = json.loads((folder / NAME).read_text())
     except (OSError, ValueError) as error:
         raise ArtifactError(
             f"{folder} has no readable {NAME}", hint="give the folder of an adapter that ftorch brought home"
         ) from error
-    for name, entry in receipt["files"].items():
-        _check_file(folder / name, entry)
-    if receipt["tensors"] != check_adapter(folder, receipt):
-        raise ArtifactError(f"the tensors in {folder} are not those of the receipt", hint=_FETCH)
     return receipt
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, field_validator, model_validator
 
 from ftorch.manifest.fields import Amount, Duration, Frozen, Json, Name, Number, SecretPlace
 
@@ -351,6 +352,26 @@ class Manifest(Frozen):
     tracking: Tracking = Tracking()
     schedule: Schedule | None = None
     labels: Mapping[str, str] = Field(default_factory=dict)
+
+    _source: Path | None = PrivateAttr(None)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Manifest:
+        """Read a manifest. Raises ManifestError with every fault at its line."""
+        from ftorch.manifest.load import load_manifest  # noqa: PLC0415  the loader builds on this module
+
+        return load_manifest(Path(path))
+
+    @property
+    def source(self) -> Path | None:
+        """The file it was read from; relative paths in it are relative to that file's folder."""
+        return self._source
+
+    def read_from(self, path: Path) -> Self:
+        """The same manifest, knowing its file."""
+        known = self.model_copy()
+        known._source = path.absolute()
+        return known
 
 
 DecimalText = Annotated[Decimal, PlainSerializer(lambda value: f"{value:f}", return_type=str)]

@@ -31,6 +31,8 @@ class JobRow:
     plan_hash: str
     manifest_path: str
     dataset: str
+    base_model: str
+    method: str
     provider: str
     state: str
     reason: str | None = None

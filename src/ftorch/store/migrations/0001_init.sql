@@ -12,6 +12,8 @@ CREATE TABLE jobs (
     plan          TEXT NOT NULL,
     manifest_path TEXT NOT NULL,
     dataset       TEXT NOT NULL,
+    base_model    TEXT NOT NULL,
+    method        TEXT NOT NULL,
     provider      TEXT NOT NULL,
     state         TEXT NOT NULL,
     reason        TEXT,

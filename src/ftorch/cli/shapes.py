@@ -1,0 +1,180 @@
+"""The JSON shapes of answers that are not views already, and the schema of each (`ftorch schema output NAME`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from ftorch.client import AdapterView
+from ftorch.core.errors import UsageError
+from ftorch.core.money import Money
+from ftorch.core.suggest import did_you_mean
+from ftorch.costs.report import SpendReport
+from ftorch.jobs.views import JobView, Spend
+from ftorch.store import LedgerRow
+
+
+@dataclass(frozen=True, slots=True)
+class SpendGroup:
+    """One group of `ftorch spend --json`."""
+
+    key: str
+    jobs: int
+    entries: int
+    spend: Spend
+
+
+@dataclass(frozen=True, slots=True)
+class SpendAnswer:
+    """`ftorch spend --json`."""
+
+    by: str
+    start: datetime | None
+    end: datetime | None
+    total: Spend
+    rows: Sequence[SpendGroup]
+    unpriced_runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerAnswer:
+    """One entry of `ftorch ledger --json`."""
+
+    id: int
+    recorded_at: datetime
+    provider: str
+    account: str
+    job: str | None
+    run: str | None
+    amount: Spend
+    quantity: Decimal
+    unit: str
+    unit_price: Decimal | None
+    source_ref: str
+    revision: int
+    period_start: datetime
+    period_end: datetime
+    as_of: datetime
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAnswer:
+    """One provider of `ftorch providers --json`."""
+
+    name: str
+    state: str
+    """`ready`, `not configured`, `missing extra`, `not in this version`, or what its check answered."""
+    variables: Mapping[str, str | None]
+    """Variable -> where it is set (environment, .env, login file), or null."""
+    install: str | None
+    spend_source: str | None
+    live_check: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """What a command prints under `error` when it fails with `--json`."""
+
+    code: str
+    message: str
+    hint: str | None
+    file: str | None
+    line: int | None
+    key: str | None
+
+
+_SHAPES: Mapping[str, tuple[type, bool]] = {
+    "jobs": (JobView, True),
+    "job": (JobView, False),
+    "adapters": (AdapterView, True),
+    "spend": (SpendAnswer, False),
+    "ledger": (LedgerAnswer, True),
+    "providers": (ProviderAnswer, True),
+    "error": (ErrorAnswer, False),
+}
+"""Name -> (shape of one thing, whether the answer is a list of them)."""
+
+
+def spend_answer(report: SpendReport) -> SpendAnswer:
+    sources = "+".join(sorted({row.source for row in report.rows})) or None
+    statuses = "+".join(sorted({row.status for row in report.rows})) or "none"
+    groups = [
+        SpendGroup(row.key, row.jobs, row.entries, Spend(row.amount, row.currency, row.source, row.status))
+        for row in report.rows
+    ]
+    total = Spend(report.total, report.currency, sources, statuses)
+    by = report.by.removeprefix("label:")
+    return SpendAnswer(by, report.start, report.end, total, groups, report.unpriced_runs)
+
+
+def ledger_answer(entry: LedgerRow) -> LedgerAnswer:
+    amount = Money.from_micro(entry.amount_micro)
+    return LedgerAnswer(
+        id=entry.id,
+        recorded_at=entry.recorded_at,
+        provider=entry.provider,
+        account=entry.account,
+        job=entry.job_id,
+        run=entry.run_key,
+        amount=Spend(amount.amount, amount.currency, entry.source, entry.kind),
+        quantity=entry.quantity,
+        unit=entry.unit,
+        unit_price=entry.unit_price,
+        source_ref=entry.source_ref,
+        revision=entry.revision,
+        period_start=entry.period_start,
+        period_end=entry.period_end,
+        as_of=entry.as_of,
+        description=entry.description,
+    )
+
+
+def output_schema(name: str | None) -> dict[str, Any]:
+    """The JSON schema of an output. Raises UsageError for a name that there is none of."""
+    if name is None or name not in _SHAPES:
+        words = f"no output is called {name!r}{did_you_mean(name, _SHAPES)}" if name else "which output?"
+        raise UsageError(words, hint=f"one of: {', '.join(_SHAPES)}")
+    shape, is_list = _SHAPES[name]
+    body = _of_dataclass(shape)
+    answer = {"type": "array", "items": body} if is_list else body
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"ftorch {name} --json", **answer}
+
+
+def _of_dataclass(shape: type) -> dict[str, Any]:
+    hints = get_type_hints(shape)
+    properties = {field.name: _of_type(hints[field.name]) for field in dataclasses.fields(shape)}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+_SIMPLE: Mapping[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    bool: {"type": "boolean"},
+    Path: {"type": "string"},
+    Decimal: {"type": "string", "pattern": r"^-?[0-9]+\.[0-9]+$"},
+    datetime: {"type": "string", "format": "date-time"},
+    type(None): {"type": "null"},
+    Any: {},
+}
+
+
+def _of_type(hint: Any) -> dict[str, Any]:
+    if hint in _SIMPLE:
+        return dict(_SIMPLE[hint])
+    arguments = get_args(hint)
+    match get_origin(hint):
+        case origin if origin in (types.UnionType, Union):
+            return {"anyOf": [_of_type(argument) for argument in arguments]}
+        case origin if origin is not None and issubclass(origin, Mapping):
+            return {"type": "object", "additionalProperties": _of_type(arguments[1])}
+        case origin if origin is not None and issubclass(origin, Sequence):
+            return {"type": "array", "items": _of_type(arguments[0])}
+        case _:
+            return _of_dataclass(hint)

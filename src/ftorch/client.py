@@ -1,0 +1,469 @@
+"""The Python API. The command line stands on it and adds nothing but words.
+
+with ftorch.Client() as client:
+    job = client.submit(ftorch.Manifest.from_file("support.yaml"))
+    job = client.wait(job.id, timeout="4h")
+    print(client.adapter(job.id).path, client.spend(job=job.id).total)
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ftorch.core.clock import Clock, SystemClock
+from ftorch.core.errors import NotFinishedError, UsageError
+from ftorch.core.paths import Home
+from ftorch.jobs.views import EventView, JobView, event_views, job_views, pick
+from ftorch.store import JobRow, RunRow, SqliteStore, sql
+
+if TYPE_CHECKING:
+    from ftorch.costs.estimate import Estimate
+    from ftorch.costs.report import SpendReport
+    from ftorch.jobs.context import Context
+    from ftorch.jobs.plan import Resolved
+    from ftorch.manifest.plan import Plan
+    from ftorch.manifest.schema import Manifest
+
+_POLL_S = 0.5
+_DAEMON_CHECK_S = 5.0
+_OPEN_TO_A_PERSON = "unknown"
+
+Progress = Callable[[str, int, int], None]
+"""Told (what, done, total) while something long is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterView:
+    """An adapter that came home."""
+
+    job: str
+    name: str
+    path: Path
+    receipt: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """A manifest resolved: what would be done, and our estimate. Nothing was sent."""
+
+    plan: Plan
+    plan_hash: str
+    estimate: Estimate
+    provider: str
+    price_source: str
+    live_check: str
+    standing_job: str | None
+    """The open or succeeded job that this plan already has; submitting it again would print this one."""
+    changes: Sequence[tuple[str, str, str]]
+    """What differs from the newest job of the same name: (key, then, now)."""
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What `submit` did."""
+
+    job: JobView
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """What is installed and set for one provider."""
+
+    state: str
+    variables: Mapping[str, str | None]
+    install: str | None
+    spend_source: str | None
+    live_check: str | None
+
+
+class Client:
+    """One installation of ftorch. Cheap to make: the database is opened when something needs it."""
+
+    def __init__(
+        self,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        clock: Clock | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._env = dict(os.environ if env is None else env)
+        self._cwd = cwd or Path.cwd()
+        self._clock = clock or SystemClock()
+        self._progress = progress or (lambda _what, _done, _total: None)
+        self._context: Context | None = None
+        self._store: SqliteStore | None = None
+        self.home = Home.from_env(self._env)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database. Closing twice is harmless; jobs go on."""
+        if self._context is not None:
+            self._context.store.close()
+        if self._store is not None:
+            self._store.close()
+        self._context = self._store = None
+
+    def plan(self, manifest: Manifest | Path | str) -> PlanView:
+        """Resolve a manifest: check the data, count, estimate. Writes nothing, sends nothing.
+
+        Raises ManifestError, DataError, SettingsError (3), BudgetError (5), CredentialsError (4) or
+        MissingExtraError (2).
+        """
+        return self._view(self._resolve(manifest))
+
+    def submit(self, manifest: Manifest | Path | str, *, again: bool = False) -> Submitted:
+        """Submit a manifest, unless its plan already has an open or succeeded job: then that job is returned.
+
+        Returns as soon as the job is on disk; a daemon does the rest. Raises what `plan` raises, before anything is
+        uploaded or spent.
+        """
+        from ftorch.jobs.admit import admit
+
+        resolved = self._resolve(manifest)
+        self._view(resolved)
+        context = self._opened()
+        context.secrets(resolved.plan)
+        admitted = admit(context, resolved, again=again)
+        if admitted.job.ended_at is None:
+            self.ensure_daemon()
+        return Submitted(self.job(admitted.job.id), admitted.is_new)
+
+    def wait(
+        self,
+        job: str,
+        *,
+        timeout: str | float | None = None,
+        on_change: Callable[[JobView, Sequence[EventView]], None] | None = None,
+    ) -> JobView:
+        """Wait until the job has ended. Starts the daemon when none is at work, also after it was killed.
+
+        Raises NotFinishedError after `timeout` (seconds, or text such as `4h`) and for a job that waits for a person.
+        """
+        job_id = pick(self._readable(), job).id
+        deadline = self._deadline(timeout)
+        seen, next_check = 0, 0.0
+        while True:
+            view = self.job(job_id)
+            events = self._readable().events_of(job_id, after=seen)
+            seen = events[-1].seq if events else seen
+            if on_change:
+                on_change(view, event_views(events))
+            if view.ended_at is not None:
+                return view
+            self._stop_waiting_when_pointless(view, deadline)
+            if self._clock.boot_s() >= next_check:
+                self.ensure_daemon()
+                next_check = self._clock.boot_s() + _DAEMON_CHECK_S
+            self._clock.sleep(_POLL_S)
+
+    def jobs(self) -> list[JobView]:
+        """All jobs, newest first. Empty when nothing was ever submitted."""
+        store = self._existing()
+        return job_views(store, store.jobs()) if store else []
+
+    def job(self, job: str) -> JobView:
+        """One job, by id, unique prefix or manifest name."""
+        store = self._readable()
+        return job_views(store, [pick(store, job)])[0]
+
+    def events(self, job: str) -> list[EventView]:
+        """The job's history, oldest first."""
+        store = self._readable()
+        return event_views(store.events_of(pick(store, job).id))
+
+    def cancel(self, job: str) -> JobView:
+        """Ask for the job to be stopped. Returns at once; the daemon cancels and proves it. Twice is harmless."""
+        from ftorch.jobs.admit import ask_cancel
+
+        row = ask_cancel(self._opened(), pick(self._readable(), job).id)
+        if row.ended_at is None:
+            self.ensure_daemon()
+        return self.job(row.id)
+
+    def retry(self, job: str) -> JobView:
+        """Reopen a job that ended badly: one more run, going on from its last checkpoint."""
+        from ftorch.jobs.admit import ask_retry
+
+        row = ask_retry(self._opened(), pick(self._readable(), job).id)
+        self.ensure_daemon()
+        return self.job(row.id)
+
+    def diff(self, left: str, right: str) -> list[tuple[str, str, str]]:
+        """The keys in which two jobs' plans differ."""
+        from ftorch.jobs.admit import compare_plans
+        from ftorch.manifest.plan import Plan
+
+        store = self._readable()
+        plans = [Plan.from_json(store.plan_text(pick(store, job).id)) for job in (left, right)]
+        return compare_plans(plans[0], plans[1])
+
+    def logs(self, job: str, *, follow: bool = False) -> Iterator[str]:
+        """The log lines of the job's newest run; with `follow`, until the run has ended."""
+        from ftorch.jobs.serial import ref
+
+        runs = self._readable().runs_of(pick(self._readable(), job).id)
+        if not runs:
+            raise NotFinishedError(f"job {job} has no run yet", hint=f"run `ftorch wait {job}`")
+        provider = self._opened().open_provider(runs[-1].provider)
+        cursor: str | None = None
+        while True:
+            page = provider.logs(ref(runs[-1]), cursor=cursor)
+            yield from page.lines
+            is_all = cursor == page.cursor and not page.lines
+            cursor = page.cursor
+            if page.is_last or (is_all and not follow):
+                return
+            if not page.lines:
+                self._clock.sleep(_POLL_S)
+
+    def adapters(self) -> list[AdapterView]:
+        """All adapters that came home, newest first."""
+        store = self._existing()
+        return [self._adapter(row) for row in store.jobs() if row.adapter] if store else []
+
+    def adapter(self, job: str) -> AdapterView:
+        """The adapter of a job. Raises NotFinishedError while it has none."""
+        row = pick(self._readable(), job)
+        if row.adapter is None:
+            raise NotFinishedError(
+                f"job {row.id} has no adapter: it is {row.state}", hint=f"run `ftorch wait {row.id}`"
+            )
+        return self._adapter(row)
+
+    def verify(self, adapter: str) -> AdapterView:
+        """Repeat the checks of an adapter's receipt, offline. `adapter` is a job or a folder. Raises ArtifactError."""
+        from ftorch.jobs.receipt import verify
+
+        folder = Path(adapter)
+        if not folder.is_dir():
+            folder = self.adapter(adapter).path
+        receipt = verify(folder)
+        return AdapterView(receipt["job"], receipt["name"], folder, receipt)
+
+    def spend(self, *, by: str = "name", job: str | None = None, month: str | None = None) -> SpendReport:
+        """What was spent, from the ledger. `by`: job, name, provider, model, method, month, label:KEY."""
+        from ftorch.costs.report import spend_report
+
+        store = self._existing()
+        if store is None:
+            return spend_report([], {}, by=by)
+        start, end = _month(month)
+        job_id = pick(store, job).id if job else None
+        entries = store.ledger_of(job_id) if job_id else store.ledger()
+        runs = store.runs_of(job_id) if job_id else store.read().many(RunRow, sql.RUNS)
+        priced = {entry.run_key for entry in entries}
+        unpriced = sum(_is_unpriced(run) and run.key not in priced for run in runs)
+        rows = {row.id: row for row in store.jobs()}
+        return spend_report(entries, rows, by=by, start=start, end=end, unpriced_runs=unpriced)
+
+    def ledger(self) -> Sequence[Any]:
+        """Every entry of the ledger, oldest first."""
+        store = self._existing()
+        return store.ledger() if store else ()
+
+    def ensure_daemon(self) -> bool:
+        """Start a daemon of its own session, to work until nothing is left, unless one is at work. True: started."""
+        from ftorch.jobs.leader import is_led
+
+        if is_led(self.home):
+            return False
+        with self.home.daemon_log.open("ab") as log:
+            subprocess.Popen(
+                [sys.executable, "-m", "ftorch.cli.main", "daemon", "run", "--until-idle"],
+                cwd=self._cwd,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return True
+
+    def provider_names(self) -> list[str]:
+        """All providers that there are, and those that ftorch names but this version has not."""
+        from ftorch.manifest.credentials import PROVIDER_VARIABLES
+        from ftorch.providers.registry import entries
+
+        return list(dict.fromkeys([*entries(), *PROVIDER_VARIABLES]))
+
+    def provider_status(self, name: str) -> ProviderStatus:
+        """What is installed and set for a provider. Imports its class only when both are; sends nothing."""
+        from ftorch.manifest.credentials import PROVIDER_VARIABLES, environment
+        from ftorch.providers.registry import entries, missing_packages, provider_class
+
+        entry, needed = entries().get(name), PROVIDER_VARIABLES.get(name)
+        credentials = environment(self._env, self._cwd)
+        names = [*needed.required, *needed.optional] if needed else []
+        variables = {variable: credentials.source_of(variable) for variable in names}
+        is_set = all(variables[variable] for variable in (needed.required if needed else ()))
+        if entry is None:
+            state = "not in this version" + (", credentials set" if is_set and names else "")
+            return ProviderStatus(state, variables, None, None, None)
+        if missing_packages(entry):
+            install = f"pip install -e '.[{entry.extra}]'"
+            return ProviderStatus("missing extra", variables, install, None, entry.live_check)
+        source = provider_class(name).capabilities.spend_source.value
+        return ProviderStatus("ready" if is_set else "not configured", variables, None, source, entry.live_check)
+
+    def check_provider(self, name: str) -> str:
+        """Ask a provider whose account the credentials are. Reads only; raises what the provider raises."""
+        from ftorch.providers.registry import open_provider
+
+        provider = open_provider(name, self._credentials())
+        try:
+            account = provider.check()
+        finally:
+            provider.close()
+        return f"{account.id}, {account.description}"
+
+    def check_database(self) -> str:
+        """Open the database, if there is one; raises StoreError when it cannot be used."""
+        store = self._existing()
+        return f"{self.home.database}, {len(store.jobs())} jobs" if store else "none yet"
+
+    def credential_warnings(self) -> Sequence[str]:
+        """What is unsafe about where credentials lie, such as a `.env` that others can read."""
+        from ftorch.manifest.credentials import environment
+
+        return environment(self._env, self._cwd).warnings
+
+    def context(self) -> Context:
+        """What the engine works with; `ftorch daemon run` hands it to the daemon."""
+        return self._opened()
+
+    def _resolve(self, manifest: Manifest | Path | str) -> Resolved:
+        from ftorch.jobs.admit import adapter_folder
+        from ftorch.jobs.plan import resolve
+        from ftorch.manifest.load import load_manifest
+        from ftorch.manifest.settings import load_settings
+
+        path = self._manifest_path(manifest)
+        value = load_manifest(path) if isinstance(manifest, Path | str) else manifest
+        return resolve(
+            value,
+            path,
+            settings=load_settings(self._cwd, self._env),
+            home=self.home,
+            adapter_folder=lambda reference: adapter_folder(self._existing(), reference, path.parent),
+            progress=lambda done, total: self._progress("checking the data", done, total),
+        )
+
+    def _manifest_path(self, manifest: Manifest | Path | str) -> Path:
+        if isinstance(manifest, Path | str):
+            return (self._cwd / manifest).absolute()
+        return manifest.source or self._cwd / "(manifest)"
+
+    def _view(self, resolved: Resolved) -> PlanView:
+        """The plan with its estimate. Raises BudgetError when the estimate is above the limit."""
+        from ftorch.costs import budget
+        from ftorch.jobs.admit import difference, stands_for
+        from ftorch.jobs.stage import estimate
+        from ftorch.providers.registry import entries, open_provider
+
+        plan = resolved.plan
+        name = plan.providers[0]
+        provider = open_provider(name, self._credentials())
+        placement = provider.placements(plan)[0]
+        computed = estimate(plan, placement)
+        budget.check(plan, computed)
+        store = self._existing()
+        standing = stands_for(store.read().many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)) if store else None
+        return PlanView(
+            plan=plan,
+            plan_hash=plan.hash,
+            estimate=computed,
+            provider=name,
+            price_source=provider.capabilities.spend_source.value,
+            live_check=entries()[name].live_check,
+            standing_job=standing.id if standing else None,
+            changes=difference(store, plan) if store else [],
+            warnings=[str(fault) for fault in resolved.prepared.report.warnings],
+        )
+
+    def _credentials(self) -> Mapping[str, str]:
+        from ftorch.manifest.credentials import environment
+
+        return environment(self._env, self._cwd).mapping()
+
+    def _opened(self) -> Context:
+        if self._context is None:
+            from ftorch.jobs.opening import open_context
+
+            self._context = open_context(self._env, self._cwd, self._clock)
+        return self._context
+
+    def _existing(self) -> SqliteStore | None:
+        """The store for reading, or None when nothing was ever stored."""
+        if self._store is None:
+            self._store = SqliteStore.open_existing(self.home.database)
+        return self._store
+
+    def _readable(self) -> SqliteStore:
+        store = self._existing()
+        if store is None:
+            raise UsageError(f"nothing was ever submitted in {self.home.root}", hint="run `ftorch submit MANIFEST`")
+        return store
+
+    def _adapter(self, row: JobRow) -> AdapterView:
+        from ftorch.jobs.receipt import read_receipt
+
+        folder = Path(row.adapter or "")
+        return AdapterView(row.id, row.name, folder, read_receipt(folder))
+
+    def _deadline(self, timeout: str | float | None) -> float | None:
+        if timeout is None:
+            return None
+        seconds = seconds_of(timeout) if isinstance(timeout, str) else timeout
+        return self._clock.boot_s() + seconds
+
+    def _stop_waiting_when_pointless(self, view: JobView, deadline: float | None) -> None:
+        if view.state == _OPEN_TO_A_PERSON:
+            raise NotFinishedError(
+                f"job {view.id} waits for you: nobody can tell whether its run was created",
+                hint=f"look at the provider for {view.runs[-1].key}, then `ftorch jobs adopt` or `ftorch jobs retry`",
+            )
+        if deadline is not None and self._clock.boot_s() >= deadline:
+            raise NotFinishedError(
+                f"job {view.id} is still {view.state}", hint=f"it goes on; run `ftorch wait {view.id}` to come back"
+            )
+
+
+def seconds_of(text: str) -> float:
+    """`90s`, `30m`, `4h`, `2d`, or a bare number of seconds."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        return float(number) * units[unit]
+    except ValueError:
+        raise UsageError(f"{text!r} is not a duration", hint="write a number and s, m, h or d, such as 4h") from None
+
+
+def _is_unpriced(run: RunRow) -> bool:
+    """Charged, had something to pay for, and nobody named a price."""
+    return run.charged_at is not None and run.billable_from is not None
+
+
+def _month(text: str | None) -> tuple[datetime | None, datetime | None]:
+    """The first moment of a month and of the next one, UTC."""
+    if text is None:
+        return None, None
+    try:
+        start = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageError(f"{text!r} is not a month", hint="write it as 2026-10") from None
+    following = (start + timedelta(days=32)).replace(day=1)
+    return start, following

@@ -1,0 +1,151 @@
+"""Taking a plan in: the dataset frozen, the job's row inserted once however many shells submit it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftorch.core.errors import UsageError
+from ftorch.jobs.context import Context
+from ftorch.jobs.plan import Resolved
+from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobState
+from ftorch.manifest.plan import Plan
+from ftorch.store import JobRow, SqliteStore, Transaction, sql
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The job that stands for a plan, and whether this call made it."""
+
+    job: JobRow
+    is_new: bool
+
+
+def admit(context: Context, resolved: Resolved, *, again: bool) -> Admitted:
+    """Insert the job, unless one with the same plan is open or has succeeded. `again` starts a new one regardless."""
+    plan = resolved.plan
+    folder = context.home.datasets / plan.dataset.content_hash
+    resolved.prepared.write(folder)
+    resolved.prepared.write_lock()
+    now = context.clock.now()
+    job = JobRow(
+        id=context.ids.ulid(now),
+        name=plan.name,
+        plan_hash=plan.hash,
+        manifest_path=str(resolved.manifest_path),
+        dataset=str(folder),
+        base_model=plan.base_model.id,
+        method=plan.method.type,
+        provider=plan.providers[0],
+        state=JobState.PLANNED,
+        desired=RUN,
+        limit_micro=plan.budget.limit.micro if plan.budget else None,
+        labels=json.dumps(dict(plan.labels), sort_keys=True),
+        host=platform.node(),
+        created_at=now,
+        next_at=now,
+    )
+
+    def change(tx: Transaction) -> Admitted:
+        earlier = tx.many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)
+        if not again and (standing := stands_for(earlier)):
+            return Admitted(standing, is_new=False)
+        tx.insert_job(job, plan.to_json())
+        tx.add_event(context.event(job.id, None, "submitted", str(resolved.manifest_path)))
+        return Admitted(job, is_new=True)
+
+    return context.store.write(change)
+
+
+def stands_for(jobs: Sequence[JobRow]) -> JobRow | None:
+    """The newest job of a plan that is open or has succeeded: submitting the plan again means this one."""
+    wanted = (job for job in jobs if job.state == JobState.SUCCEEDED or JobState(job.state) not in TERMINAL)
+    return next((job for job in wanted if job.desired == RUN), None)
+
+
+def ask_cancel(context: Context, job_id: str) -> JobRow:
+    """Note that the job is no longer wanted; the engine makes it so. Twice is harmless, an ended job stays."""
+    job = _must(context, job_id)
+    if JobState(job.state) in TERMINAL or job.desired == CANCELLED:
+        return job
+    if not context.change_job(job, "cancel asked", desired=CANCELLED, next_at=context.clock.now()):
+        return ask_cancel(context, job_id)
+    return _must(context, job_id)
+
+
+def ask_retry(context: Context, job_id: str) -> JobRow:
+    """Reopen an ended job: one more run, or one more try to fetch what its run has made."""
+    job = _must(context, job_id)
+    if JobState(job.state) not in TERMINAL:
+        raise UsageError(f"job {job.id} has not ended: it is {job.state}", hint=f"run `ftorch wait {job.id}`")
+    if job.state == JobState.SUCCEEDED:
+        raise UsageError(f"job {job.id} has succeeded", hint="to train once more run `ftorch submit MANIFEST --again`")
+    runs = context.store.runs_of(job.id)
+    now = context.clock.now()
+
+    def change(tx: Transaction) -> bool:
+        for run in runs:
+            if run.ended_at is None or run.fetched_at is None:
+                tx.update_run(run, failures=0, next_at=now)
+        return context.change_job_in(
+            tx,
+            job,
+            "retry asked",
+            "",
+            state=JobState.SUBMITTING if job.staged else JobState.PLANNED,
+            reason=None,
+            desired=RUN,
+            ended_at=None,
+            granted=len(runs) + 1,
+            failures=0,
+            next_at=now,
+        )
+
+    if not context.store.write(change):
+        return ask_retry(context, job_id)
+    return _must(context, job_id)
+
+
+def difference(store: SqliteStore, plan: Plan) -> list[tuple[str, str, str]]:
+    """What changed since the newest job of the same name: (key, then, now); empty when there is none or nothing."""
+    earlier = store.read().many(JobRow, sql.JOBS_BY_NAME, name=plan.name)
+    if not earlier or earlier[0].plan_hash == plan.hash:
+        return []
+    return compare_plans(Plan.from_json(store.plan_text(earlier[0].id)), plan)
+
+
+def compare_plans(then: Plan, now: Plan) -> list[tuple[str, str, str]]:
+    """The keys in which two plans differ, with both values as text."""
+    left, right = (dict(_flat("", plan.model_dump(mode="json"))) for plan in (then, now))
+    return [
+        (key, left.get(key, "-"), right.get(key, "-"))
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key)
+    ]
+
+
+def adapter_folder(store: SqliteStore | None, reference: str, folder: Path) -> Path:
+    """The adapter that `from_adapter` means: a folder, a job, or `name@latest`. UsageError when there is none."""
+    if (folder / reference).is_dir():
+        return (folder / reference).resolve()
+    name = reference.removesuffix("@latest")
+    for job in store.jobs() if store else ():
+        if job.adapter and (job.name == name or job.id.startswith(name)):
+            return Path(job.adapter)
+    raise UsageError(f"no adapter is called {reference!r}", hint="run `ftorch adapters` to see those that came home")
+
+
+def _must(context: Context, job_id: str) -> JobRow:
+    job = context.store.job(job_id)
+    if job is None:
+        raise UsageError(f"no job {job_id}", hint="run `ftorch jobs` to see them")
+    return job
+
+
+def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [pair for key, inner in value.items() for pair in _flat(f"{prefix}.{key}" if prefix else key, inner)]
+    return [(prefix, json.dumps(value) if not isinstance(value, str) else value)]

@@ -1,0 +1,178 @@
+"""Jobs, runs and events as people and programs see them. Reads rows alone: no provider, no pydantic."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from ftorch.core.errors import UsageError
+from ftorch.core.money import Money
+from ftorch.store import EventRow, JobRow, LedgerRow, RunRow, SqliteStore, sql
+
+_SPEND = ("provisional", "billed", "adjusted")
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """An amount with its source and status; `amount` is None while nobody has named a price."""
+
+    amount: Decimal | None
+    currency: str
+    source: str | None
+    status: str
+    """`none` before any charge, then the kind of the newest entries: provisional, billed, adjusted."""
+
+    @property
+    def money(self) -> Money | None:
+        return None if self.amount is None else Money(self.amount, self.currency)
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run of a job."""
+
+    key: str
+    number: int
+    purpose: str
+    provider: str
+    remote_id: str | None
+    state: str | None
+    detail: str
+    step: int | None
+    total_steps: int | None
+    loss: str | None
+    seconds_left: int | None
+    trained_tokens: int | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    paid_seconds: Decimal | None
+    spend: Spend
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """One manifest submitted, with its runs and its spend."""
+
+    id: str
+    name: str
+    state: str
+    reason: str | None
+    detail: str
+    provider: str
+    base_model: str
+    method: str
+    labels: Mapping[str, str]
+    created_at: datetime
+    ended_at: datetime | None
+    adapter: str | None
+    spend: Spend
+    runs: Sequence[RunView]
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """A line of a job's history."""
+
+    at: datetime
+    run: str | None
+    event: str
+    detail: str
+
+
+def spend_of(entries: Iterable[LedgerRow]) -> Spend:
+    """The sum of spend entries, naming every source that contributed."""
+    counted = [entry for entry in entries if entry.kind in _SPEND]
+    if not counted:
+        return Spend(None, "USD", None, "none")
+    total = Money.from_micro(sum(entry.amount_micro for entry in counted))
+    sources = sorted({entry.source for entry in counted})
+    return Spend(total.amount, total.currency, "+".join(sources), max(counted, key=lambda entry: entry.id).kind)
+
+
+def job_views(store: SqliteStore, jobs: Sequence[JobRow]) -> list[JobView]:
+    """Views of these jobs, in their order, with three statements however many there are."""
+    wanted = {job.id for job in jobs}
+    runs: dict[str, list[RunRow]] = defaultdict(list)
+    entries: dict[str | None, list[LedgerRow]] = defaultdict(list)
+    for run in store.read().many(RunRow, sql.RUNS) if len(jobs) > 1 else store.runs_of(jobs[0].id) if jobs else ():
+        if run.job_id in wanted:
+            runs[run.job_id].append(run)
+    for entry in store.ledger() if len(jobs) > 1 else store.ledger_of(jobs[0].id) if jobs else ():
+        entries[entry.job_id].append(entry)
+    return [_job_view(job, runs[job.id], entries[job.id]) for job in jobs]
+
+
+def event_views(rows: Sequence[EventRow]) -> list[EventView]:
+    return [EventView(row.at, row.run_key, row.event, row.detail) for row in rows]
+
+
+def pick(store: SqliteStore, reference: str) -> JobRow:
+    """The job that a person means: an id, a unique prefix of one, or a manifest's name (its newest job)."""
+    reader = store.read()
+    if exact := reader.one(JobRow, sql.JOB, id=reference):
+        return exact
+    if named := reader.many(JobRow, sql.JOBS_BY_NAME, name=reference):
+        return named[0]
+    found = reader.many(JobRow, sql.JOBS_BY_PREFIX, prefix=reference.replace("%", "").replace("_", ""))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(job.id for job in found[:5])
+        raise UsageError(f"{reference!r} is the start of {len(found)} job ids: {some}", hint="give more of it")
+    raise UsageError(f"no job is called {reference!r}", hint="run `ftorch jobs` to see them")
+
+
+def _job_view(job: JobRow, runs: Sequence[RunRow], entries: Sequence[LedgerRow]) -> JobView:
+    return JobView(
+        id=job.id,
+        name=job.name,
+        state=job.state,
+        reason=job.reason,
+        detail=job.detail or next((run.detail for run in reversed(runs) if run.detail), ""),
+        provider=job.provider,
+        base_model=job.base_model,
+        method=job.method,
+        labels=json.loads(job.labels),
+        created_at=job.created_at,
+        ended_at=job.ended_at,
+        adapter=job.adapter,
+        spend=spend_of(entries),
+        runs=[_run_view(run, [entry for entry in entries if entry.run_key == run.key]) for run in runs],
+    )
+
+
+def _run_view(run: RunRow, entries: Sequence[LedgerRow]) -> RunView:
+    progress: Mapping[str, object] = json.loads(run.progress) if run.progress else {}
+    return RunView(
+        key=run.key,
+        number=run.number,
+        purpose=run.purpose,
+        provider=run.provider,
+        remote_id=run.remote_id,
+        state=run.state,
+        detail=run.detail,
+        step=_int(progress.get("step")),
+        total_steps=_int(progress.get("total_steps")),
+        loss=str(progress["loss"]) if progress.get("loss") else None,
+        seconds_left=_int(progress.get("seconds_left")),
+        trained_tokens=run.trained_tokens,
+        started_at=run.started_at or run.billable_from,
+        ended_at=run.ended_at,
+        paid_seconds=_seconds(run),
+        spend=spend_of(entries),
+    )
+
+
+def _seconds(run: RunRow) -> Decimal | None:
+    if run.billable_from is None or run.billable_to is None:
+        return None
+    span = run.billable_to - run.billable_from
+    return Decimal(span.days * 86_400 + span.seconds) + Decimal(span.microseconds).scaleb(-6)
+
+
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) else None
