@@ -13,7 +13,7 @@ from ftorch.store import JobRow, RunRow, Transaction
 
 _KEEP_FRESH = timedelta(seconds=30)
 """An observation that changes nothing is written this often, so that a reader sees that somebody looks."""
-_RELEASE_AGAIN = timedelta(seconds=5)
+_RELEASE_AGAIN = timedelta(seconds=1)
 _START_AGAIN = timedelta(seconds=1)
 
 

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ftorch.core.money import Money
+from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window, time_charge
+from ftorch.costs.ledger import post
+from ftorch.store import SqliteStore
+
+NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+
+
+def item(amount: str = "1.50", ref: str = "run/time", as_of: datetime = NOW) -> LineItem:
+    return LineItem(
+        source=SpendSource.RUN_RECORD,
+        source_ref=ref,
+        kind=EntryKind.PROVISIONAL,
+        amount=Money(Decimal(amount)),
+        quantity=Decimal(1),
+        unit="job",
+        unit_price=None,
+        period=Window(NOW, NOW),
+        as_of=as_of,
+        description="training",
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    opened = SqliteStore.open(tmp_path / "ftorch.db")
+    yield opened
+    opened.close()
+
+
+def posted(store: SqliteStore, *items: LineItem) -> list[int]:
+    return [
+        store.write(lambda tx, one=one: post(tx, one, provider="p", account="a", job_id=None, now=NOW))  # type: ignore[misc]  # mypy cannot infer a default's type
+        for one in items
+    ]
+
+
+def amounts(store: SqliteStore) -> list[int]:
+    return [entry.amount_micro for entry in store.ledger()]
+
+
+def test_the_same_item_twice_is_one_entry(store: SqliteStore) -> None:
+    assert posted(store, item(), item()) == [1, 0]
+    assert amounts(store) == [1_500_000]
+
+
+def test_a_corrected_amount_reverses_the_old_one_exactly(store: SqliteStore) -> None:
+    posted(store, item("1.50"), item("1.20", as_of=NOW + timedelta(days=1)))
+
+    assert amounts(store) == [1_500_000, -1_500_000, 1_200_000]
+
+
+def test_an_older_reading_changes_nothing(store: SqliteStore) -> None:
+    posted(store, item("1.50"))
+
+    assert posted(store, item("9.99", as_of=NOW - timedelta(days=1))) == [0]
+
+
+def test_a_provisional_amount_that_is_billed_as_it_was_changes_its_kind(store: SqliteStore) -> None:
+    billed = replace(item(as_of=NOW + timedelta(days=1)), kind=EntryKind.BILLED)
+
+    posted(store, item(), billed)
+
+    assert [entry.kind for entry in store.ledger()] == ["provisional", "provisional", "billed"]
+    assert sum(amounts(store)) == 1_500_000
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 20)), min_size=1, max_size=12))
+def test_the_sum_is_always_the_newest_amount(
+    tmp_path_factory: pytest.TempPathFactory, readings: list[tuple[int, int]]
+) -> None:
+    opened = SqliteStore.open(tmp_path_factory.mktemp("ledger") / "ftorch.db")
+    newest: tuple[int, int] | None = None
+    for micro, day in readings:
+        reading = item(str(Decimal(micro).scaleb(-6)), as_of=NOW + timedelta(days=day))
+        posted(opened, reading)
+        newest = (day, micro) if newest is None or day > newest[0] else newest
+
+        assert sum(amounts(opened)) == newest[1]
+    opened.close()
+
+
+def test_time_is_charged_exactly_and_rounded_once() -> None:
+    charge = time_charge(Decimal("3.99"), Window(NOW, NOW + timedelta(seconds=100)))
+
+    assert charge.amount == Decimal("3.99") * 100 / 3600
+    assert charge.micro == 110_833
