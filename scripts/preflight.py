@@ -1,0 +1,28 @@
+"""Before anything is installed: is there a Python, a venv module and the disk for it? Says what to install when not."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+
+_NEEDED_GIB = 4
+
+
+def main() -> int:
+    problems = []
+    if sys.version_info < (3, 11):
+        found = ".".join(map(str, sys.version_info[:2]))
+        problems.append(f"Python {found} is too old: ftorch needs 3.11 or newer; run `make PYTHON=python3.12 ...`")
+    if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
+        problems.append("this Python cannot make virtual environments: on Debian and Ubuntu `apt install python3-venv`")
+    free = shutil.disk_usage(".").free / (1 << 30)
+    if free < _NEEDED_GIB:
+        problems.append(f"{free:.1f} GiB of disk are free, the training packages need about {_NEEDED_GIB} GiB")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 2 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

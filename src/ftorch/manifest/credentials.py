@@ -1,0 +1,120 @@
+"""Where credentials come from, in this order: the environment, `./.env`, the provider's own login file."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ftorch.core.errors import CredentialsError
+
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """What one provider reads from its surroundings."""
+
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    login_file: str | None = None
+    """The file that the provider's own login command writes."""
+    where: str = ""
+    """Where a person gets one."""
+
+
+PROVIDER_VARIABLES: Mapping[str, Variables] = {
+    "local": Variables(where="needs none"),
+    "together": Variables(
+        ("TOGETHER_API_KEY",),
+        ("TOGETHER_BASE_URL", "TOGETHER_PROJECT_ID"),
+        where="https://api.together.ai/settings/api-keys",
+    ),
+    "modal": Variables(
+        ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"),
+        ("MODAL_ENVIRONMENT", "MODAL_SERVER_URL"),
+        login_file="~/.modal.toml",
+        where="`modal token new`",
+    ),
+    "lambda": Variables(
+        ("LAMBDA_API_KEY",),
+        ("LAMBDA_DEADMAN_API_KEY", "LAMBDA_API_BASE"),
+        where="https://cloud.lambda.ai/api-keys",
+    ),
+    "anyscale": Variables(
+        ("ANYSCALE_CLI_TOKEN",),
+        ("ANYSCALE_HOST",),
+        login_file="~/.anyscale/credentials.json",
+        where="`anyscale login`",
+    ),
+    "ray": Variables(("RAY_ADDRESS",), ("RAY_AUTH_TOKEN",), where="the address of the cluster's dashboard"),
+    "ssh": Variables((), ("SSH_AUTH_SOCK",), where="your ssh configuration"),
+}
+
+OTHER_VARIABLES: Mapping[str, str] = {
+    "FTORCH_HOME": "the state folder: database, adapters, runs of `local`",
+    "HF_TOKEN": "gated base models from the Hugging Face Hub; named under `secrets` in a manifest",
+    "NO_COLOR": "any value: no colour on a terminal",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The merged environment, and where each name in it was set. Values never show in its repr."""
+
+    environment: Mapping[str, str] = field(repr=False)
+    dot_env: Mapping[str, str] = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+    def mapping(self) -> dict[str, str]:
+        """Environment over `./.env`."""
+        return {**self.dot_env, **self.environment}
+
+    def source_of(self, name: str) -> str | None:
+        """`environment`, `.env`, the login file that stands for the variable, or None."""
+        if self.environment.get(name):
+            return "environment"
+        if self.dot_env.get(name):
+            return ".env"
+        login = next((v.login_file for v in PROVIDER_VARIABLES.values() if name in v.required and v.login_file), None)
+        return login if login and Path(login).expanduser().is_file() else None
+
+
+def environment(env: Mapping[str, str], cwd: Path) -> Credentials:
+    """Read `./.env` beside the environment. A file that others can read is used, with a warning."""
+    path = cwd / ".env"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError):
+        return Credentials(env, {})
+    except (OSError, UnicodeDecodeError) as error:
+        return Credentials(env, {}, (f"{path} cannot be read: {error}",))
+    is_open = path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    warnings = (f"{path} can be read by others: run `chmod 600 {path}`",) if is_open else ()
+    return Credentials(env, parse_dot_env(text), warnings)
+
+
+def parse_dot_env(text: str) -> dict[str, str]:
+    """`NAME=value` lines; `export` in front, quotes around and comments behind are understood."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, sign, value = line.strip().removeprefix("export ").partition("=")
+        if sign and name.strip().isidentifier():
+            found[name.strip()] = _unquoted(value.strip())
+    return found
+
+
+def missing(provider: str, *names: str) -> CredentialsError:
+    """The error for credentials that are set nowhere: names the variables and all three places."""
+    variables = PROVIDER_VARIABLES[provider]
+    places = ["the environment", "./.env", *([variables.login_file] if variables.login_file else [])]
+    return CredentialsError(
+        f"{provider} is not configured: {', '.join(names or variables.required)} found in none of {', '.join(places)}",
+        hint=f"get one at {variables.where}, then run `ftorch doctor`",
+    )
+
+
+def _unquoted(value: str) -> str:
+    for quote in ("'", '"'):
+        if value.startswith(quote) and value.find(quote, 1) > 0:
+            return value[1 : value.find(quote, 1)]
+    return value.split(" #", 1)[0].strip()
