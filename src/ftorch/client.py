@@ -311,8 +311,7 @@ class Client:
         variables = {variable: credentials.source_of(variable) for variable in names}
         is_set = all(variables[variable] for variable in (needed.required if needed else ()))
         if entry is None:
-            state = "not in this version" + (", credentials set" if is_set and names else "")
-            return ProviderStatus(state, variables, None, None, None)
+            return ProviderStatus("not in this version" if is_set else "not configured", variables, None, None, None)
         if missing_packages(entry):
             install = f"pip install -e '.[{entry.extra}]'"
             return ProviderStatus("missing extra", variables, install, None, entry.live_check)

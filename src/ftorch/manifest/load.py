@@ -17,6 +17,7 @@ from ftorch.manifest.schema import Manifest
 
 _LARGEST = 1 << 20
 _MOST_NODES = 20_000
+_DEEPEST = 30
 _KNOWN_PROVIDERS = ("local", "ssh", "ray", "together", "modal", "lambda", "anyscale")
 
 
@@ -91,7 +92,7 @@ def _compose(text: str, file: str) -> yaml.Node:
         mark = error.problem_mark or error.context_mark
         words = " ".join(part for part in (error.context, error.problem) if part)
         raise ManifestError([Fault(f"is not YAML: {words}", file=file, line=mark.line + 1 if mark else 1)]) from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ManifestError([Fault(f"is not YAML: {error}", file=file, line=1)]) from error
     if node is None:
         raise ManifestError([Fault("holds no keys", file=file, line=1, hint="run `ftorch init` to write one")])
@@ -103,6 +104,9 @@ def _value(node: yaml.Node, where: Where, document: _Document) -> Any:
     document.nodes += 1
     if document.nodes > _MOST_NODES:
         raise ManifestError([Fault(f"has more than {_MOST_NODES} values", file=document.file, line=1)])
+    if len(where) > _DEEPEST:
+        # An alias inside its own anchor never ends.
+        raise ManifestError([Fault("nests too deeply", document.file, document.line_of(where))])
     document.lines.setdefault(where, node.start_mark.line + 1)
     match node:
         case yaml.MappingNode():

@@ -34,7 +34,12 @@ class Entry:
 
 
 OURS: Mapping[str, Entry] = {
-    "local": Entry("ftorch.providers.local.provider:LocalProvider", extra="train", needs=("torch", "trl", "peft")),
+    "local": Entry(
+        "ftorch.providers.local.provider:LocalProvider",
+        extra="train",
+        needs=("torch", "trl", "peft"),
+        live_check="every test run",
+    ),
 }
 
 
