@@ -31,8 +31,14 @@ test-slow: install
 crash: install
 	$(BIN)/pytest -p no:cacheprovider tests/crash
 
+# In a state folder of its own, so that it shows the same to everybody.
+demo: export FTORCH_HOME = $(CURDIR)/.ftorch
 demo: install
+	$(BIN)/ftorch plan jobs/tiny-sft.yaml
 	$(BIN)/ftorch submit jobs/tiny-sft.yaml --wait
+	$(BIN)/ftorch jobs
+	$(BIN)/ftorch adapters verify tiny-sft
+	$(BIN)/ftorch spend
 
 bench: install
 	$(BIN)/python tests/bench/run.py

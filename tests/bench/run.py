@@ -1,0 +1,130 @@
+"""`make bench`: ratios against a baseline in the same run, written to docs/reference/measurements.md.
+
+Times are CPU seconds (user + system) of child processes, medians; wall times say more about the machine's load.
+    start-up    `ftorch --version`, `--help`, `jobs` against `python -c pass`
+    install     size and number of distributions of the core
+    trainer     CPU seconds per step against a plain TRL script with the same settings (only with --trainer)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reference" / "measurements.md"
+_REPEATS = 15
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trainer", action="store_true", help="also the trainer, on SmolLM2-135M; takes minutes")
+    parser.add_argument("--install", action="store_true", help="also a fresh core install; needs a package index")
+    chosen = parser.parse_args()
+    lines = start_up()
+    if chosen.install:
+        lines += install_size()
+    if chosen.trainer:
+        from bench.trainer_ratio import measure
+
+        lines += measure()
+    report(lines)
+    return 0 if all(line.holds for line in lines) else 1
+
+
+class Line:
+    """One measurement: what, how much, and the bar it is held to."""
+
+    def __init__(self, what: str, value: float, bar: float, unit: str, note: str = "") -> None:
+        self.what, self.value, self.bar, self.unit, self.note = what, value, bar, unit, note
+
+    @property
+    def holds(self) -> bool:
+        return self.value <= self.bar
+
+    def __str__(self) -> str:
+        held = "holds" if self.holds else "DOES NOT HOLD"
+        return f"| {self.what} | {self.value:.2f}{self.unit} | {self.bar:g}{self.unit} | {held} | {self.note} |"
+
+
+def start_up() -> list[Line]:
+    """Ratios of CPU time, the commands interleaved with the baseline so that load hits both."""
+    ftorch = str(Path(sys.executable).with_name("ftorch"))
+    with tempfile.TemporaryDirectory() as home:
+        env = {**os.environ, "FTORCH_HOME": home}
+        commands = {
+            "--version": (3, [ftorch, "--version"]),
+            "--help": (8, [ftorch, "--help"]),
+            "jobs": (8, [ftorch, "jobs"]),
+        }
+        times: dict[str, list[float]] = {name: [] for name in ["pass", *commands]}
+        for _ in range(_REPEATS):
+            times["pass"].append(cpu_s([sys.executable, "-c", "pass"], env))
+            for name, (_, command) in commands.items():
+                times[name].append(cpu_s(command, env))
+    base = statistics.median(times["pass"])
+    return [
+        Line(
+            f"`ftorch {name}` / `python -c pass`",
+            statistics.median(times[name]) / base,
+            bar,
+            "x",
+            f"base {base * 1000:.0f} ms",
+        )
+        for name, (bar, _) in commands.items()
+    ]
+
+
+def install_size() -> list[Line]:
+    """A fresh environment with the core only, without pip and setuptools themselves."""
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        before = size_mb(Path(folder))
+        python = str(Path(folder) / "bin" / "python")
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt"), str(ROOT)], check=True
+        )
+        listed = subprocess.run(
+            [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
+        )
+        ours = [line for line in listed.stdout.splitlines() if line.partition("==")[0] not in ("pip", "setuptools")]
+        grown = size_mb(Path(folder)) - before
+    return [
+        Line("core install", grown, 40, " MB", "without pip itself, bytecode included"),
+        Line("core distributions", len(ours), 25, "", "ftorch itself included"),
+    ]
+
+
+def cpu_s(command: list[str], env: dict[str, str]) -> float:
+    """CPU seconds of one child process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def size_mb(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()) / 1e6
+
+
+def report(lines: list[Line]) -> None:
+    """Print the table and keep it."""
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    heading = f"{datetime.now(UTC):%Y-%m-%d}, {machine}"
+    table = "\n".join(["| what | measured | bar | | note |", "|---|---|---|---|---|", *map(str, lines)])
+    print(f"{heading}\n{table}")
+    PAGE.write_text(f"# Measurements\n\nWritten by `make bench`: {heading}.\n\n{table}\n")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "tests"))
+    sys.exit(main())
