@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -64,6 +64,8 @@ class PlanView:
     changes: Sequence[tuple[str, str, str]]
     """What differs from the newest job of the same name: (key, then, now)."""
     warnings: Sequence[str]
+    resolved: Resolved = field(repr=False)
+    """What `submit` takes, so that the data is not checked twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +127,22 @@ class Client:
         """
         return self._view(self._resolve(manifest))
 
-    def submit(self, manifest: Manifest | Path | str, *, again: bool = False) -> Submitted:
-        """Submit a manifest, unless its plan already has an open or succeeded job: then that job is returned.
+    def submit(self, manifest: Manifest | PlanView | Path | str, *, again: bool = False) -> Submitted:
+        """Submit a manifest, or what `plan` made of it, unless its plan already has an open or succeeded job.
+
+        Then that job is returned and nothing is sent.
 
         Returns as soon as the job is on disk; a daemon does the rest. Raises what `plan` raises, before anything is
         uploaded or spent.
         """
         from ftorch.jobs.admit import admit
 
-        resolved = self._resolve(manifest)
-        self._view(resolved)
+        view = manifest if isinstance(manifest, PlanView) else self.plan(manifest)
         context = self._opened()
-        context.secrets(resolved.plan)
-        admitted = admit(context, resolved, again=again)
+        # Opened as the daemon will open it: a missing package or credential is said here, not an hour later.
+        context.open_provider(view.provider)
+        context.secrets(view.plan)
+        admitted = admit(context, view.resolved, again=again)
         if admitted.job.ended_at is None:
             self.ensure_daemon()
         return Submitted(self.job(admitted.job.id), admitted.is_new)
@@ -371,11 +376,11 @@ class Client:
         from ftorch.costs import budget
         from ftorch.jobs.admit import difference, stands_for
         from ftorch.jobs.stage import estimate
-        from ftorch.providers.registry import entries, open_provider
+        from ftorch.providers.registry import entries, provider_class
 
         plan = resolved.plan
         name = plan.providers[0]
-        provider = open_provider(name, self._credentials())
+        provider = provider_class(name).from_env(self._credentials())
         placement = provider.placements(plan)[0]
         computed = estimate(plan, placement)
         budget.check(plan, computed)
@@ -391,6 +396,7 @@ class Client:
             standing_job=standing.id if standing else None,
             changes=difference(store, plan) if store else [],
             warnings=[str(fault) for fault in resolved.prepared.report.warnings],
+            resolved=resolved,
         )
 
     def _credentials(self) -> Mapping[str, str]:

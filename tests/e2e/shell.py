@@ -37,7 +37,9 @@ class Shell:
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "ftorch.cli.main", *words]
 
-    def run(self, *words: str, extra: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, extra: Mapping[str, str] | None = None, longest_s: float = _LONGEST_S
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
             self.command(*words),
@@ -45,7 +47,7 @@ class Shell:
             env=self.environment(extra),
             capture_output=True,
             text=True,
-            timeout=_LONGEST_S,
+            timeout=longest_s,
             check=False,
         )
 

@@ -34,7 +34,7 @@ def submit(manifest: Path, *, waits: bool, again: bool, yes: bool, as_json: bool
         show_changes(view)
         show_estimate(view)
         _confirm(view, yes=yes)
-        submitted = client.submit(manifest, again=again)
+        submitted = client.submit(view, again=again)
         if not submitted.is_new:
             return _standing(client, submitted.job.id, waits=waits, as_json=as_json)
         say(f"job {submitted.job.id} is submitted")

@@ -68,6 +68,7 @@ class Engine:
         self._busy: set[str] = set()
         self._lock = threading.Lock()
         self._policies: dict[str, Retry] = {}
+        self._looked: dict[str, datetime] = {}
         self.progressed = threading.Event()
         """Set whenever a step has ended: there may be more to do at once."""
 
@@ -150,10 +151,14 @@ class Engine:
         later: list[datetime] = []
         for run in runs:
             if run.ended_at is None and run.state is not None:
-                at = now if run.observed_at is None else run.observed_at + self._poll(run)
+                looked = self._looked.get(run.key)
+                at = now if looked is None else looked + self._poll(run)
                 later.append(at)
                 if at <= now:
                     due[run.provider].append(run)
+                    self._looked[run.key] = now
+            else:
+                self._looked.pop(run.key, None)
         for name, some in due.items():
             provider = self._context.open_provider(name)
             self._spawn(f"observe/{name}", partial(advance.observe, self._context, provider, some))

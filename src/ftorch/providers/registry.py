@@ -50,24 +50,25 @@ def entries() -> dict[str, Entry]:
 
 
 def provider_class(name: str) -> type[Provider]:
-    """The class of a provider.
-
-    Raises UsageError for a name that nobody registered and MissingExtraError when its packages are not installed.
-    """
+    """The class of a provider; its SDK is not imported by this. Raises UsageError for a name that nobody registered."""
     known = entries()
     if name not in known:
         raise _unknown(name, known)
-    entry = known[name]
-    if missing_packages(entry):
-        raise MissingExtraError(f"the provider {name!r}", extra=entry.extra or name)
-    module, _, attribute = entry.target.partition(":")
+    module, _, attribute = known[name].target.partition(":")
     found: Any = getattr(import_module(module), attribute)
     return found  # type: ignore[no-any-return]  # the registry is the one place where a string becomes a class
 
 
 def open_provider(name: str, env: Mapping[str, str]) -> Provider:
-    """A provider ready to use. Raises CredentialsError when its credentials are not set."""
-    return provider_class(name).from_env(env)
+    """A provider ready to use.
+
+    Raises MissingExtraError when its packages are not installed, CredentialsError when its credentials are not set.
+    """
+    found = provider_class(name)
+    entry = entries()[name]
+    if missing_packages(entry):
+        raise MissingExtraError(f"the provider {name!r}", extra=entry.extra or name)
+    return found.from_env(env)
 
 
 def missing_packages(entry: Entry) -> tuple[str, ...]:
