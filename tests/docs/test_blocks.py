@@ -50,7 +50,7 @@ def test_a_manifest_in_the_documentation_loads(page: str, text: str) -> None:
 
 @pytest.mark.parametrize(("page", "text"), blocks("toml"))
 def test_settings_in_the_documentation_load(page: str, text: str) -> None:
-    assert Settings.model_validate(tomllib.loads(text))
+    assert Settings.model_validate(tomllib.loads(text)) is not None
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("json"))
@@ -60,7 +60,7 @@ def test_rows_in_the_documentation_are_json(page: str, text: str) -> None:
 
 @pytest.mark.parametrize(("page", "text"), blocks("python"))
 def test_python_in_the_documentation_is_python(page: str, text: str) -> None:
-    assert ast.parse(text)
+    assert ast.parse(text) is not None
 
 
 @pytest.mark.parametrize(("page", "line"), commands())

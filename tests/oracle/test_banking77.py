@@ -157,9 +157,8 @@ def test_jobs_receipt_and_spend_agree(bank: Shell) -> None:
     receipt = bank.json("adapters", "verify", job["id"])["receipt"]
     spend = bank.json("spend", "--job", job["id"])
 
-    print(
-        f"spend {spend['total']['amount']} USD for {job['runs'][0]['paid_seconds']} s, {receipt['trained_tokens']} tokens"
-    )
+    paid, tokens = job["runs"][0]["paid_seconds"], receipt["trained_tokens"]
+    print(f"spend {spend['total']['amount']} USD for {paid} s, {tokens} tokens")
     assert (receipt["job"], receipt["run"]) == (job["id"], job["runs"][0]["key"])
     assert receipt["trained_tokens"] == job["runs"][0]["trained_tokens"]
     assert receipt["base_model"]["id"] == "HuggingFaceTB/SmolLM2-135M-Instruct"

@@ -67,7 +67,7 @@ def for_machine_here(plan: Plan, *, cores: int, rate: Decimal | None) -> Estimat
     factor = _DPO_FACTOR if isinstance(plan.method, Dpo) else Decimal(1)
     tokens = trained_tokens(plan)
     work = _OPERATIONS_PER_WEIGHT * weights * tokens * factor / (_OPERATIONS_PER_CORE_SECOND * max(1, min(cores, 4)))
-    low, high = (ceil(_START_S + work * spread) for spread in _SPREAD)
+    low, high = (ceil((_START_S + work) * spread) for spread in _SPREAD)
     basis = "training operations / measured CPU speed"
     if not weights:
         basis = "start-up only: the size of the base model is not in the catalogue"
