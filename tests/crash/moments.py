@@ -35,7 +35,7 @@ FIXED = (
     Moment("checkpoint", "trainer", "audit:open", "trainer_state.json", 2),
     Moment("result", "trainer", "audit:os.rename", "result.json"),
     Moment("result", "trainer", "audit:os.rename", "adapter.partial"),
-    Moment("result", "trainer", "audit:os.rename", "adapter_config.json"),
+    Moment("result", "trainer", "after", "ftorch.trainer.result:export"),
     Moment("fetch", "daemon", "before", "ftorch.providers.local.provider:LocalProvider.fetch"),
     Moment("fetch", "daemon", "after", "ftorch.providers.local.provider:LocalProvider.fetch"),
     Moment("fetch", "daemon", "audit:os.rename", ".adapter_model.safetensors"),

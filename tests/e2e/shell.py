@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -67,6 +68,13 @@ class Shell:
         done = self.run(*words, "--json")
         assert done.returncode == 0, done.stderr + done.stdout
         return json.loads(done.stdout)
+
+    def jobs_in_database(self) -> int:
+        """Jobs on disk, asked of the database itself."""
+        if not (self.home / "ftorch.db").exists():
+            return 0
+        with sqlite3.connect(self.home / "ftorch.db") as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM jobs").fetchone()[0])
 
     def pid_of_daemon(self) -> int | None:
         return _read_pid(self.home / "daemon.pid")

@@ -136,7 +136,8 @@ def fits(path: Path, kind: str) -> bool:
 
 
 def exact_match(scores: list[dict[str, Any]]) -> float:
-    return sum(row["output"].strip() == row["reference"].strip() for row in scores) / len(scores)
+    right = sum(bool(row["output"].strip() == row["reference"].strip()) for row in scores)
+    return right / len(scores)
 
 
 @pytest.mark.timeout(_SECONDS)
@@ -209,4 +210,4 @@ def test_dpo_prefers_the_right_intent_more_often_than_chance(bank: Shell) -> Non
 
 
 def preference(scores: list[dict[str, Any]]) -> float:
-    return sum(row["chosen_logp"] > row["rejected_logp"] for row in scores) / len(scores)
+    return sum(bool(row["chosen_logp"] > row["rejected_logp"]) for row in scores) / len(scores)

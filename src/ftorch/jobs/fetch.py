@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
+
 from ftorch.core.files import sync_folder
 from ftorch.jobs.context import Context
-from ftorch.jobs.receipt import NAME, verify, write_receipt
+from ftorch.jobs.receipt import BESIDE, NAME, verify, write_receipt
 from ftorch.jobs.serial import ref
 from ftorch.manifest.catalogue import canonical_id
 from ftorch.store import JobRow, RunRow, Transaction
@@ -21,9 +24,17 @@ def fetch(context: Context, job: JobRow, run: RunRow) -> None:
         aside.mkdir(parents=True, exist_ok=True)
         artifact = context.open_provider(run.provider).fetch(ref(run), aside)
         write_receipt(artifact, plan, base_id=canonical_id(plan.base_model.id), job_id=job.id, run_key=run.key)
+        _tidy(aside, {*artifact.files, *BESIDE})
         aside.rename(home)
         sync_folder(home.parent)
     _note(context, job, run, str(home))
+
+
+def _tidy(folder: Path, keep: Collection[str]) -> None:
+    """Remove the half-written files of an attempt that was killed."""
+    for path in folder.iterdir():
+        if path.name not in keep and path.is_file():
+            path.unlink()
 
 
 def _note(context: Context, job: JobRow, run: RunRow, folder: str) -> None:

@@ -14,6 +14,8 @@ from ftorch.manifest.plan import Plan
 from ftorch.providers.base import Artifact
 
 NAME = "receipt.json"
+BESIDE = (NAME, "result.json")
+"""What lies beside the adapter's own files: our receipt, and what the trainer signed."""
 _WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
 _FETCH = "run `ftorch jobs retry JOB` to fetch it again"
