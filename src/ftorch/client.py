@@ -395,7 +395,7 @@ class Client:
             live_check=entries()[name].live_check,
             standing_job=standing.id if standing else None,
             changes=difference(store, plan) if store else [],
-            warnings=[str(fault) for fault in resolved.prepared.report.warnings],
+            warnings=[*map(str, resolved.prepared.report.warnings), *_not_yet(plan)],
             resolved=resolved,
         )
 
@@ -455,6 +455,12 @@ def seconds_of(text: str) -> float:
         return float(number) * units[unit]
     except ValueError:
         raise UsageError(f"{text!r} is not a duration", hint="write a number and s, m, h or d, such as 4h") from None
+
+
+def _not_yet(plan: Plan) -> list[str]:
+    """What the manifest asks for and this version only keeps."""
+    kept = [name for name in ("eval", "lifetime", "schedule") if getattr(plan, name) is not None]
+    return [f"{name} is kept with the job; this version of ftorch does not act on it yet" for name in kept]
 
 
 def _is_unpriced(run: RunRow) -> bool:

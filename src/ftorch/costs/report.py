@@ -69,7 +69,7 @@ def spend_report(
 
 def _grouping(by: str, jobs: Mapping[str, JobRow]) -> Callable[[LedgerRow], str]:
     def of_job(read: Callable[[JobRow], str]) -> Callable[[LedgerRow], str]:
-        return lambda entry: read(jobs[entry.job_id]) if entry.job_id in jobs else OUTSIDE
+        return lambda entry: read(jobs[entry.job_id]) if entry.job_id and entry.job_id in jobs else OUTSIDE
 
     if by.startswith("label:"):
         label = by.removeprefix("label:")

@@ -333,25 +333,25 @@ class Tracking(Frozen):
 class Manifest(Frozen):
     """One job, as its author wrote it."""
 
-    version: Literal[1]
-    name: Name
+    version: Literal[1] = Field(description="of the manifest's form")
+    name: Name = Field(description="lower-case letters, digits and inner dashes; the job is found by it")
     base_model: Annotated[
         BaseModelRef,
         BeforeValidator(lambda value: {"id": value} if isinstance(value, str) else value),
-    ]
+    ] = Field(description="the checkpoint to tune: an id, or {id, revision}")
     from_adapter: str | None = Field(None, description="start from an adapter: name@latest, an adapter id, or a folder")
-    method: Method
-    dataset: Dataset
-    provider: Annotated[ProviderChoice, BeforeValidator(_provider)]
-    resources: Resources = Resources()
-    secrets: Mapping[str, SecretPlace] = Field(default_factory=dict)
-    budget: Budget | None = None
-    retry: Retry = Retry()
-    eval: Eval | None = None
-    lifetime: Lifetime | None = None
-    tracking: Tracking = Tracking()
-    schedule: Schedule | None = None
-    labels: Mapping[str, str] = Field(default_factory=dict)
+    method: Method = Field(description="how to train: sft or dpo")
+    dataset: Dataset = Field(description="the rows, and which of them are held out")
+    provider: Annotated[ProviderChoice, BeforeValidator(_provider)] = Field(description="who trains")
+    resources: Resources = Field(Resources(), description="the machine")
+    secrets: Mapping[str, SecretPlace] = Field(default_factory=dict, description="variable -> env:NAME, never a value")
+    budget: Budget | None = Field(None, description="what the whole job may cost")
+    retry: Retry = Field(Retry(), description="when a new run starts by itself")
+    eval: Eval | None = Field(None, description="how the adapter is judged on held-out rows")
+    lifetime: Lifetime | None = Field(None, description="the volume and the prices of its life")
+    tracking: Tracking = Field(Tracking(), description="where curves are reported besides our own files")
+    schedule: Schedule | None = Field(None, description="when the job runs again")
+    labels: Mapping[str, str] = Field(default_factory=dict, description="for reports and budgets")
 
     _source: Path | None = PrivateAttr(None)
 
