@@ -91,13 +91,9 @@ def resolve(
 
 def tokenizer_folder(base: BaseModelRef, folder: Path, home: Home) -> Path | None:
     """Where the base model's own tokenizer lies on this machine, if it does."""
-    candidates = [folder / base.id, home.bases / base_folder_name(base.id)]
+    # The trainer keeps a builtin base under its bare name; a Hub model lies in the Hub's own cache.
+    candidates = [folder / base.id, home.bases / base.id.removeprefix("builtin:")]
     return next((path for path in candidates if (path / "tokenizer.json").is_file()), None)
-
-
-def base_folder_name(base_id: str) -> str:
-    """The name under which the trainer keeps a prepared base model."""
-    return base_id.replace(":", "-").replace("/", "--")
 
 
 def features(plan: Plan) -> frozenset[Feature]:

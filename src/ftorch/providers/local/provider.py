@@ -30,6 +30,7 @@ from ftorch.manifest.plan import Plan
 from ftorch.providers import output
 from ftorch.providers.artifacts import copy_adapter
 from ftorch.providers.base import (
+    ENDED,
     Account,
     Artifact,
     Bundle,
@@ -137,7 +138,8 @@ class LocalProvider:
     def logs(self, ref: RunRef, *, cursor: str | None) -> LogPage:
         """What the trainer printed, from byte `cursor` on, whole lines only while it runs."""
         folder = self._existing(ref, "logs")
-        is_over = not process.is_alive(folder / "lock")
+        # Asked first: what is written between the two is read with the next page.
+        is_over = self._observe(ref).state in ENDED
         start = int(cursor or 0)
         with _log(folder) as stream:
             stream.seek(start)
@@ -232,7 +234,7 @@ class LocalProvider:
         """The bundle's trainer spec with what only this machine knows."""
         bundle = Path(order.staged.detail["bundle"])
         spec: dict[str, Any] = json.loads((bundle / "job.json").read_text())
-        for name in ("train_file", "validation_file"):
+        for name in ("train_file", "validation_file", "from_adapter"):
             if spec.get(name):
                 spec[name] = str(bundle / spec[name])
         spec["base_model"]["path"] = order.staged.detail["base"]
