@@ -1,0 +1,216 @@
+"""The sample provider in all suites, against its emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from contract.bills_contract import BillsBench, BillsContract, Expected
+from contract.keys_contract import MarkedRunsContract
+from contract.provider_contract import SECRET, ProviderContract
+from contract.wire_contract import RETRY_AFTER_S, Traffic, WireBench, WireContract, WireFault
+from ftorch.core.clock import ManualClock
+from ftorch.core.errors import RunRejectedError
+from ftorch.costs.items import Window
+from ftorch.jobs.bundle import make_bundle
+from ftorch.manifest.schema import Resources
+from ftorch.providers.base import Bills, Observation, Provider, RunOrder, RunRef, RunState
+from ftorch.providers.http import Http
+from sample.api import PAGE
+from sample.emulator import KEY, OTHER_KEY, AcmeEmulator, Fault
+from sample.provider import AcmeProvider
+from sample.service import Service
+from sample.settings import KEY_VARIABLE, URL_VARIABLE
+from unit.plans import plan
+
+_LISTS = ("GET /runs", "GET /runs?tag")
+_ARTIFACT = ("GET /runs/{id}/artifact/{file}",)
+_CREATE = ("POST /runs",)
+_FAULTS: Mapping[WireFault, tuple[tuple[str, ...], Fault]] = {
+    WireFault.CREATE_ANSWER_DROPPED: (_CREATE, Fault.DROP_AFTER),
+    WireFault.CREATE_ANSWER_503: (_CREATE, Fault.UNAVAILABLE_AFTER),
+    WireFault.CREATE_ANSWER_LATE: (_CREATE, Fault.SLOW),
+    WireFault.CREATE_ANSWER_GARBAGE: (_CREATE, Fault.GARBAGE),
+    WireFault.CREATE_DROPPED: (_CREATE, Fault.DROP_BEFORE),
+    WireFault.CREATE_LIMITED: (_CREATE, Fault.RATE_LIMITED),
+    WireFault.CREATE_REJECTED: (_CREATE, Fault.REJECT),
+    WireFault.CREATE_NO_CAPACITY: (_CREATE, Fault.NO_CAPACITY),
+    WireFault.CREATE_KEY_REFUSED: (_CREATE, Fault.REFUSED_KEY),
+    WireFault.LIST_FAILS: (_LISTS, Fault.ERROR),
+    WireFault.LIST_DROPPED: (_LISTS, Fault.DROP_BEFORE),
+    WireFault.LIST_GARBAGE: (_LISTS, Fault.GARBAGE),
+    WireFault.LIST_LIMITED: (_LISTS, Fault.RATE_LIMITED),
+    WireFault.LIST_UNKNOWN_STATUS: (_LISTS, Fault.UNKNOWN_STATUS),
+    WireFault.CANCEL_FAILS: (("POST /runs/{id}/cancel",), Fault.UNAVAILABLE_AFTER),
+    WireFault.DOWNLOAD_CUT: (_ARTIFACT, Fault.CUT),
+    WireFault.DOWNLOAD_WITHOUT_RANGE: (_ARTIFACT, Fault.NO_RANGE),
+}
+_VALUES = {Fault.RATE_LIMITED: str(RETRY_AFTER_S), Fault.SLOW: "3"}
+_EVER = Window(ManualClock().now() - timedelta(days=1), ManualClock().now() + timedelta(days=1))
+
+
+class AcmeBench(WireBench, BillsBench):
+    """acme in memory; time passes when it is told to."""
+
+    def __init__(self, emulator: AcmeEmulator, clock: ManualClock, folder: Path) -> None:
+        (folder / "train.jsonl").write_text('{"prompt": "2 + 2", "completion": "4"}\n' * 32)
+        one = plan(providers=("acme",))
+        provider = _provider(emulator.url, KEY, clock)
+        super().__init__(
+            provider,
+            clock=clock,
+            plan=one,
+            bundle=make_bundle(one, folder),
+            env={KEY_VARIABLE: KEY, URL_VARIABLE: emulator.url},
+            key=KEY,
+        )
+        self.bills: Bills = provider
+        self._emulator = emulator
+        self._manual = clock
+
+    @property
+    def key_variable(self) -> str:
+        return KEY_VARIABLE
+
+    def wait(self) -> None:
+        self._manual.advance(1)
+
+    def advance(self, seconds: float) -> None:
+        self._manual.advance(seconds)
+
+    def fail(self, ref: RunRef) -> Observation:
+        self.until(RunState.RUNNING, ref)
+        self._service.end(self._service.newest(ref.key), "failed", exit_code=70, message="the loss is not a number")
+        return self.until(RunState.FAILED, ref)
+
+    def kill(self, ref: RunRef) -> Observation:
+        self.until(RunState.RUNNING, ref)
+        self._service.end(self._service.newest(ref.key), "preempted", message="the machine was taken back")
+        return self.until(RunState.STOPPED, ref)
+
+    def damage(self, ref: RunRef) -> None:
+        self._service.damage(self._service.newest(ref.key))
+
+    def slow_order(self) -> RunOrder:
+        return self.order(max_duration_s=20)
+
+    def script(self, fault: WireFault, *, times: int | None = 1) -> None:
+        routes, what = _FAULTS[fault]
+        for route in routes:
+            self._emulator.script(route, what, times=times, value=_VALUES.get(what, ""))
+
+    def heal(self) -> None:
+        self._emulator.clear()
+
+    def traffic(self) -> Traffic:
+        asked = self._emulator.requests
+        return Traffic(
+            creates=asked["POST /runs"],
+            lists=asked["GET /runs"] + asked["GET /runs?tag"],
+            singles=asked["GET /runs/{id}"],
+            contents=asked["PUT /uploads/{sha256}"],
+            writes=sum(count for route, count in asked.items() if not route.startswith("GET ")),
+            downloaded=sum(self._emulator.bytes_sent[route] for route in _ARTIFACT),
+        )
+
+    def made(self, key: str) -> int:
+        return self._service.creates[key]
+
+    def hide_new_runs(self, seconds: float) -> None:
+        self._service.listing_lag_s = seconds
+
+    def vanish(self, ref: RunRef) -> None:
+        self._service.forget(self._service.newest(ref.key))
+
+    def unreachable(self) -> Provider:
+        return _provider("http://127.0.0.1:1", KEY, self._manual)
+
+    def with_refused_key(self) -> Provider:
+        return _provider(self._emulator.url, "acme-key-that-expired", self._manual)
+
+    def of_another_account(self) -> Provider:
+        return _provider(self._emulator.url, OTHER_KEY, self._manual)
+
+    def fill(self) -> Expected:
+        self._service.add_strangers()
+        account = self.provider.check().id
+        order: dict[str, object] = {"machine": "acme-a100", "uploads": {}, "spec": None}
+        for _ in range(PAGE):
+            self._service.create(account, {**order, "tag": self.new_key()})
+            self.advance(37.5)
+        self.advance(100)
+        rows = self._service.bill(account, _EVER.start, _EVER.end)
+        return Expected(_EVER, {row.id: row.usd for row in rows}, PAGE)
+
+    def correct(self, source_ref: str, usd: Decimal) -> None:
+        self._service.correct(source_ref, usd)
+
+    @property
+    def _service(self) -> Service:
+        return self._emulator.service
+
+
+def _provider(url: str, key: str, clock: ManualClock) -> AcmeProvider:
+    http = Http("acme", url, clock=clock, key=key, key_variable=KEY_VARIABLE, timeout_s=5, create_timeout_s=0.5)
+    return AcmeProvider(http, clock)
+
+
+@pytest.fixture
+def emulator() -> Iterator[AcmeEmulator]:
+    with AcmeEmulator(ManualClock()) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def bench(emulator: AcmeEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AcmeBench]:
+    bench = AcmeBench(emulator, emulator.clock, tmp_path_factory.mktemp("dataset"))
+    yield bench
+    bench.provider.close()
+
+
+class TestAcmeAsProvider(ProviderContract):
+    pass
+
+
+class TestAcmeKeys(MarkedRunsContract):
+    pass
+
+
+class TestAcmeOnTheWire(WireContract):
+    pass
+
+
+class TestAcmeBills(BillsContract):
+    pass
+
+
+def test_a_run_that_goes_on_has_less_to_do(bench: AcmeBench) -> None:
+    earlier = bench.running()
+    bench.advance(40)
+    bench.provider.cancel(earlier)
+
+    ref = bench.running(bench.order(resume_from=earlier))
+    bench.advance(25)
+
+    assert bench.provider.observe([ref])[ref].state is RunState.SUCCEEDED
+
+
+def test_secrets_reach_the_run(bench: AcmeBench, emulator: AcmeEmulator) -> None:
+    ref = bench.submit()
+
+    assert emulator.service.newest(ref.key).order["env"] == {"HF_TOKEN": SECRET}
+
+
+def test_a_machine_that_acme_has_not_is_refused(bench: AcmeBench) -> None:
+    with pytest.raises(RunRejectedError, match="acme has no B200; it has H100, A100-80GB"):
+        bench.provider.placements(plan(resources=Resources(gpu=("B200",))))
+
+
+def test_a_plan_gets_the_machine_that_it_asks_for(bench: AcmeBench) -> None:
+    placements = bench.provider.placements(plan(resources=Resources(gpu=("H100",))))
+
+    assert [placement.name for placement in placements] == ["acme-h100"]
