@@ -183,11 +183,13 @@ def _check_labels(manifest: Manifest, path: Path, settings: Settings) -> None:
 
 
 def _check_providers(manifest: Manifest, path: Path) -> None:
+    """Before the data is read: a name that is nobody's need not wait for a pass over gigabytes."""
     for name in manifest.provider.names:
         if name in _RULES_THAT_PICK:
             raise ManifestError(
                 [Fault(f"{name!r} needs prices of several providers; name one", file=str(path), key="provider.name")]
             )
+        provider_class(name)
 
 
 __all__ = ["Resolved", "canonical_id", "check_capabilities", "features", "resolve", "tokenizer_folder"]
