@@ -114,7 +114,7 @@ def evaluate(shell: Shell, name: str, kind: str, adapter: str | None) -> list[di
     """Scores of the held-out rows that the job froze, by the trainer's own evaluation."""
     [job] = [job for job in shell.json("jobs") if job["name"] == name]
     [frozen] = (path for path in shell.home.glob("datasets/*/held_out.jsonl") if fits(path, kind))
-    [base] = shell.home.glob("bases/*smollm2*")
+    base = shell.home / "bases" / "smollm2-135m"
     spec = {
         "version": 1,
         "kind": kind,
@@ -169,7 +169,7 @@ def test_jobs_receipt_and_spend_agree(bank: Shell) -> None:
 @pytest.mark.timeout(_SECONDS)
 def test_the_adapter_loads_in_plain_peft_and_generates(bank: Shell) -> None:
     [job] = [job for job in bank.json("jobs") if job["name"] == "banking-sft"]
-    [base] = bank.home.glob("bases/*smollm2*")
+    base = bank.home / "bases" / "smollm2-135m"
     script = (
         "import sys, torch\n"
         "from peft import PeftModel\n"
