@@ -439,7 +439,8 @@ class Client:
         if view.state == _OPEN_TO_A_PERSON:
             raise NotFinishedError(
                 f"job {view.id} waits for you: nobody can tell whether its run was created",
-                hint=f"look at the provider for {view.runs[-1].key}, then `ftorch jobs adopt` or `ftorch jobs retry`",
+                hint=f"look at the provider for {view.runs[-1].key}; if it is not there, `ftorch jobs retry {view.id}` "
+                f"sends a new run and `ftorch cancel {view.id}` gives up",
             )
         if deadline is not None and self._clock.boot_s() >= deadline:
             raise NotFinishedError(

@@ -15,7 +15,7 @@ from ftorch.core.errors import UsageError
 from ftorch.core.files import write_text
 from ftorch.core.paths import Home
 from ftorch.jobs.context import Context
-from ftorch.jobs.engine import Engine
+from ftorch.jobs.engine import Engine, Tick
 from ftorch.jobs.leader import is_led, leadership
 from ftorch.store import sql
 
@@ -70,7 +70,10 @@ class Daemon:
         log.info("daemon started", home=str(self._context.home.root), pid=os.getpid())
         while not self._stop.is_set():
             engine.progressed.clear()
-            tick = engine.tick()
+            tick = self._tick(engine)
+            if tick is None:
+                self._stop.wait(_QUIET_S)
+                continue
             if self._until_idle and tick.is_idle(self._context.clock.now()):
                 break
             if self._once and not tick.under_way and not engine.progressed.is_set():
@@ -80,6 +83,14 @@ class Daemon:
             self._leave()
         engine.close()
         log.info("daemon is idle", pid=os.getpid())
+
+    def _tick(self, engine: Engine) -> Tick | None:
+        """One pass; None when it raised: that is logged, and tried again after a pause."""
+        try:
+            return engine.tick()
+        except Exception:  # the outer edge: one bad moment must not leave paid runs without anybody who looks
+            log.exception("tick raised")
+            return None
 
     def _has_work(self) -> bool:
         return bool(self._context.store.read().scalar(sql.HAS_WORK))

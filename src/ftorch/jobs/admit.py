@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from ftorch.core.errors import UsageError
@@ -13,7 +14,8 @@ from ftorch.jobs.context import Context
 from ftorch.jobs.plan import Resolved
 from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobState
 from ftorch.manifest.plan import Plan
-from ftorch.store import JobRow, SqliteStore, Transaction, sql
+from ftorch.providers.base import RunState
+from ftorch.store import JobRow, RunRow, SqliteStore, Transaction, sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,12 @@ def ask_cancel(context: Context, job_id: str) -> JobRow:
 
 
 def ask_retry(context: Context, job_id: str) -> JobRow:
-    """Reopen an ended job: one more run, or one more try to fetch what its run has made."""
+    """Reopen an ended job: one more run, or one more try to fetch what its run has made.
+
+    For a job that is unknown it is the person's word that its run does not exist: a new one is sent.
+    """
     job = _must(context, job_id)
-    if JobState(job.state) not in TERMINAL:
+    if JobState(job.state) not in TERMINAL and job.state != JobState.UNKNOWN:
         raise UsageError(f"job {job.id} has not ended: it is {job.state}", hint=f"run `ftorch wait {job.id}`")
     if job.state == JobState.SUCCEEDED:
         raise UsageError(f"job {job.id} has succeeded", hint="to train once more run `ftorch submit MANIFEST --again`")
@@ -88,7 +93,9 @@ def ask_retry(context: Context, job_id: str) -> JobRow:
 
     def change(tx: Transaction) -> bool:
         for run in runs:
-            if run.ended_at is None or run.fetched_at is None:
+            if run.state is None and run.sent_at is not None:
+                _close_unseen(tx, run, now)
+            elif run.ended_at is None or run.fetched_at is None:
                 tx.update_run(run, failures=0, next_at=now)
         return context.change_job_in(
             tx,
@@ -107,6 +114,12 @@ def ask_retry(context: Context, job_id: str) -> JobRow:
     if not context.store.write(change):
         return ask_retry(context, job_id)
     return _must(context, job_id)
+
+
+def _close_unseen(tx: Transaction, run: RunRow, now: datetime) -> None:
+    """Close a run that nobody ever saw, on a person's word."""
+    closed = dict.fromkeys(("ended_at", "released_at", "charged_at", "settled_at"), now)
+    tx.update_run(run, state=RunState.ABSENT.value, hold_micro=0, **closed)
 
 
 def difference(store: SqliteStore, plan: Plan) -> list[tuple[str, str, str]]:

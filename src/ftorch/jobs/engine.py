@@ -80,7 +80,7 @@ class Engine:
         runs_of: dict[str, list[RunRow]] = defaultdict(list)
         for run in reader.many(RunRow, sql.WORK_RUNS):
             runs_of[run.job_id].append(run)
-        decided = [(job, self._decide(job, runs_of[job.id], now)) for job in jobs]
+        decided = [(job, new) for job in jobs if (new := self._decide(job, runs_of[job.id], now))]
         self._move(decided, now)
         for job, decision in decided:
             for step in decision.steps:
@@ -97,8 +97,14 @@ class Engine:
         """Wait for the steps that are under way. The daemon does not call it when it must leave at once."""
         self._pool.shutdown(wait=True)
 
-    def _decide(self, job: JobRow, runs: Sequence[RunRow], now: datetime) -> Decision:
-        return decide(job, runs, now, self._policy(job), self._capabilities(job.provider))
+    def _decide(self, job: JobRow, runs: Sequence[RunRow], now: datetime) -> Decision | None:
+        """None for a job whose provider cannot be opened here: it says so, and the others go on."""
+        try:
+            return decide(job, runs, now, self._policy(job), self._capabilities(job.provider))
+        except FtorchError as error:
+            if job.detail != _words(error):
+                self._context.change_job(job, "waits", _words(error), detail=_words(error))
+            return None
 
     def _policy(self, job: JobRow) -> Retry:
         if job.id not in self._policies:
@@ -150,7 +156,7 @@ class Engine:
         due: dict[str, list[RunRow]] = defaultdict(list)
         later: list[datetime] = []
         for run in runs:
-            if run.ended_at is None and run.state is not None:
+            if run.ended_at is None and run.state is not None and self._can_open(run.provider):
                 looked = self._looked.get(run.key)
                 at = now if looked is None else looked + self._poll(run)
                 later.append(at)
@@ -168,9 +174,18 @@ class Engine:
         """When an ended run wants the engine again; None when it is done, or waits for a person."""
         if run.settled_at or (run.fetched_at is None and run.failures >= FETCH_TRIES):
             return None
+        if not self._can_open(run.provider):
+            return None
         if run.charged_at:
             return ended_at + timedelta(seconds=self._capabilities(run.provider).settle_lag_s)
         return run.next_at
+
+    def _can_open(self, provider: str) -> bool:
+        try:
+            self._capabilities(provider)
+        except FtorchError:
+            return False
+        return True
 
     def _poll(self, run: RunRow) -> timedelta:
         return timedelta(seconds=self._capabilities(run.provider).min_poll_s)

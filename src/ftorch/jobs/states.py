@@ -121,7 +121,8 @@ def decide(job: JobRow, runs: Sequence[RunRow], now: datetime, retry: Retry, cap
         return _before_the_first_run(job, now)
     last = [run for run in runs if run.purpose != Purpose.DUPLICATE][-1]
     if last.ended_at is None:
-        return Decision(_open_state(job, last), _open_reason(last), steps)
+        state = _open_state(job, last)
+        return Decision(state, JobReason.SUBMIT_UNKNOWN if state is JobState.UNKNOWN else None, steps)
     if RunState(last.state or RunState.FAILED) is RunState.SUCCEEDED:
         return _after_success(job, last, runs, steps)
     return _after_a_bad_end(job, last, runs, steps, retry)
@@ -164,7 +165,8 @@ def _open_run_step(job: JobRow, run: RunRow, now: datetime) -> StepKind | None:
     if run.sent_at is None:
         return StepKind.SUBMIT if wanted else StepKind.ABANDON
     if run.state is None:
-        return StepKind.FIND if run.detail != JobReason.SUBMIT_UNKNOWN else None
+        # What waits for a person is looked for again when the person says that it is not wanted.
+        return StepKind.FIND if run.detail != JobReason.SUBMIT_UNKNOWN or not wanted else None
     if not wanted:
         asked = run.cancel_requested_at
         return StepKind.CANCEL if asked is None or now >= asked + CANCEL_AGAIN else None
@@ -191,10 +193,10 @@ def quiet_until(run: RunRow, capabilities: Capabilities) -> datetime:
 
 
 def _open_state(job: JobRow, run: RunRow) -> JobState:
-    if run.state is None and run.detail == JobReason.SUBMIT_UNKNOWN:
-        return JobState.UNKNOWN
     if job.desired == CANCELLED:
         return JobState.CANCELLING
+    if run.state is None and run.detail == JobReason.SUBMIT_UNKNOWN:
+        return JobState.UNKNOWN
     if run.state is None:
         return JobState.SUBMITTING
     match RunState(run.state):
@@ -202,11 +204,6 @@ def _open_state(job: JobRow, run: RunRow) -> JobState:
             return JobState.QUEUED
         case _:
             return JobState.RUNNING
-
-
-def _open_reason(run: RunRow) -> JobReason | None:
-    unknown = run.state is None and run.detail == JobReason.SUBMIT_UNKNOWN
-    return JobReason.SUBMIT_UNKNOWN if unknown else None
 
 
 def _after_success(job: JobRow, last: RunRow, runs: Sequence[RunRow], steps: tuple[Step, ...]) -> Decision:

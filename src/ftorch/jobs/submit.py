@@ -16,7 +16,7 @@ from ftorch.core.errors import (
 )
 from ftorch.jobs.context import Context
 from ftorch.jobs.serial import placement_value, ref, staged_value
-from ftorch.jobs.states import JobReason, Purpose, may_send_again, quiet_until
+from ftorch.jobs.states import RUN, JobReason, Purpose, may_send_again, quiet_until
 from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import RunOrder, RunRef, RunState
 from ftorch.store import JobRow, RunRow, Transaction
@@ -49,16 +49,18 @@ def submit(context: Context, job: JobRow, run: RunRow) -> None:
 
 
 def find(context: Context, job: JobRow, run: RunRow) -> None:
-    """Look for a run whose create may have happened: adopt it, send once more, wait, or give it to a person."""
+    """Look for a run whose create may have happened: adopt it, wait, send once more, or give it to a person."""
     capabilities = context.open_provider(run.provider).capabilities
     found = context.open_provider(run.provider).find([run.key]).get(run.key, ())
-    now = context.clock.now()
+    now, quiet = context.clock.now(), quiet_until(run, capabilities)
     if found:
         adopt(context, run, found)
+    elif now < quiet and not capabilities.client_chosen_id:
+        context.change_run(run, next_at=min(quiet, now + _LOOK_AGAIN))
+    elif job.desired != RUN:
+        never_was(context, run, RunState.STOPPED, "cancelled; a complete search did not find it")
     elif may_send_again(run, now, capabilities):
         submit(context, job, run)
-    elif now < quiet_until(run, capabilities):
-        context.change_run(run, next_at=min(quiet_until(run, capabilities), now + _LOOK_AGAIN))
     else:
         context.change_run(run, "unknown", "nobody can tell whether it exists", detail=JobReason.SUBMIT_UNKNOWN.value)
 

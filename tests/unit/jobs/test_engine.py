@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from ftorch.core.clock import ManualClock
-from ftorch.core.errors import UsageError
+from ftorch.core.errors import CredentialsError, UsageError
 from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
 from ftorch.jobs.admit import ask_cancel, ask_retry
@@ -35,7 +35,7 @@ class Desk:
     clock: ManualClock
     engine: Engine
 
-    def submit(self, chosen: Plan | None = None) -> str:
+    def submit(self, chosen: Plan | None = None, provider: str = NAME) -> str:
         chosen = chosen or plan(providers=(NAME,))
         dataset = self.context.home.datasets / "rows"
         dataset.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ class Desk:
             dataset=str(dataset),
             base_model=chosen.base_model.id,
             method="sft",
-            provider=NAME,
+            provider=provider,
             state="planned",
             desired="run",
             limit_micro=None,
@@ -264,6 +264,57 @@ def test_a_job_cancelled_while_its_answer_is_lost_stops_the_run_that_is_found(de
 
     assert job.state == "cancelled"
     assert [run.state for run in desk.cloud.runs] == [RunState.STOPPED]
+
+
+def test_a_lost_create_of_a_cancelled_job_is_not_sent_again(desk: Desk) -> None:
+    desk.cloud.faults = ["lost before create"]
+    job_id = desk.submit()
+    desk.settle()
+
+    ask_cancel(desk.context, job_id)
+    job = desk.finish(job_id)
+
+    assert (job.state, desk.cloud.asked["submit"], desk.cloud.runs) == ("cancelled", 1, [])
+
+
+def test_an_unknown_job_that_is_cancelled_is_looked_for_once_more_and_closed(desk: Desk) -> None:
+    desk.cloud.faults = ["lost before create", "lost before create"]
+    job_id = desk.submit()
+    desk.run_until(lambda: desk.job(job_id).state == "unknown")
+
+    ask_cancel(desk.context, job_id)
+    job = desk.finish(job_id)
+
+    assert (job.state, desk.runs(job_id)[0].hold_micro) == ("cancelled", 0)
+
+
+def test_an_unknown_job_that_is_retried_sends_a_new_run_under_a_new_key(desk: Desk) -> None:
+    desk.cloud.faults = ["lost before create", "lost before create"]
+    job_id = desk.submit()
+    desk.run_until(lambda: desk.job(job_id).state == "unknown")
+
+    ask_retry(desk.context, job_id)
+    job = desk.finish(job_id)
+
+    assert (job.state, len(desk.cloud.runs)) == ("succeeded", 1)
+    assert len({run.key for run in desk.runs(job_id)}) == 2
+
+
+def test_a_provider_that_cannot_be_opened_holds_up_only_its_own_jobs(desk: Desk) -> None:
+    def open_provider(name: str) -> CloudProvider:
+        if name != NAME:
+            raise CredentialsError("no key for it")
+        return CloudProvider(desk.cloud)
+
+    desk.engine.close()
+    desk.context = replace(desk.context, open_provider=open_provider)
+    desk.engine = Engine(desk.context)
+    stuck = desk.submit(plan(name="stuck"), provider="elsewhere")
+
+    job = desk.finish(desk.submit())
+
+    assert job.state == "succeeded"
+    assert (desk.job(stuck).state, desk.job(stuck).detail) == ("planned", "no key for it")
 
 
 def test_a_failed_job_can_be_reopened_by_a_person(desk: Desk) -> None:
