@@ -41,7 +41,7 @@ demo: install
 	$(BIN)/ftorch spend
 
 bench: install
-	$(BIN)/python tests/bench/run.py
+	$(BIN)/python tests/bench/run.py --install --trainer
 
 docs: install
 	$(BIN)/python scripts/reference.py

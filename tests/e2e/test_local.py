@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from e2e.shell import Shell, furnish, until
+from e2e.shell import Shell, furnish, until, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +152,17 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(shell: Shell) -
     assert waiting.returncode == 130
     assert "the job goes on; `ftorch wait" in words
     assert shell.run("wait", "colours").returncode == 0
+
+
+def test_a_job_starts_from_the_adapter_of_another(done: Shell) -> None:
+    pairs = [{"prompt": f"Which colour has thing number {n}?", "chosen": "red", "rejected": "blue"} for n in range(48)]
+    write_rows(done.folder / "pairs.jsonl", pairs)
+    text = (done.folder / "job.yaml").read_text().replace("type: sft", "type: dpo").replace("rows.jsonl", "pairs.jsonl")
+    (done.folder / "dpo.yaml").write_text(
+        text.replace("name: colours", "name: preferred\nfrom_adapter: colours@latest")
+    )
+
+    finished = done.run("submit", "dpo.yaml", "--wait")
+
+    assert finished.returncode == 0, finished.stderr
+    assert done.json("adapters", "verify", "preferred")["valid"]
