@@ -63,7 +63,8 @@ def settings_page() -> str:
 def cli_page() -> str:
     """Every command with its options."""
     group = LazyGroup(_COMMANDS)
-    context = click.Context(group, info_name="ftorch")
+    # As `run` makes it: click keeps the help option that a command was first asked for.
+    context = click.Context(group, info_name="ftorch", help_option_names=["-h", "--help"])
     return "# Command line\n\n" + "\n".join(_commands(group, context, "ftorch"))
 
 
