@@ -234,6 +234,7 @@ class ProviderContract:
 
     def test_find_tells_many_keys_apart(self, bench: Bench) -> None:
         refs = [bench.submit() for _ in range(12)]
+        bench.submit()
         unknown = [bench.new_key() for _ in range(12)]
 
         found = bench.provider.find([*unknown, *(ref.key for ref in refs)])
@@ -262,9 +263,10 @@ class ProviderContract:
         assert not bench.provider.observe([])
 
     def test_observe_answers_for_all_and_for_nobody_else(self, bench: Bench) -> None:
-        refs = [bench.submit() for _ in range(3)]
         bench.submit()
         bench.submit(bench.order(key=bench.new_key(OTHER_INSTALLATION)))
+        refs = [bench.submit() for _ in range(3)]
+        bench.submit()
 
         seen = bench.provider.observe(refs)
 

@@ -45,8 +45,10 @@ _FAULTS: Mapping[WireFault, tuple[tuple[str, ...], Fault]] = {
     WireFault.LIST_GARBAGE: (_LISTS, Fault.GARBAGE),
     WireFault.LIST_LIMITED: (_LISTS, Fault.RATE_LIMITED),
     WireFault.LIST_UNKNOWN_STATUS: (_LISTS, Fault.UNKNOWN_STATUS),
+    WireFault.SINGLE_FAILS: (("GET /runs/{id}",), Fault.ERROR),
     WireFault.CANCEL_FAILS: (("POST /runs/{id}/cancel",), Fault.UNAVAILABLE_AFTER),
     WireFault.DOWNLOAD_CUT: (_ARTIFACT, Fault.CUT),
+    WireFault.DOWNLOAD_DAMAGED: (_ARTIFACT, Fault.DAMAGED),
     WireFault.DOWNLOAD_WITHOUT_RANGE: (_ARTIFACT, Fault.NO_RANGE),
 }
 _VALUES = {Fault.RATE_LIMITED: str(RETRY_AFTER_S), Fault.SLOW: "3"}
@@ -59,7 +61,10 @@ class AcmeBench(WireBench, BillsBench):
     def __init__(self, emulator: AcmeEmulator, clock: ManualClock, folder: Path) -> None:
         (folder / "train.jsonl").write_text('{"prompt": "2 + 2", "completion": "4"}\n' * 32)
         one = plan(providers=("acme",))
-        provider = _provider(emulator.url, KEY, clock)
+        self._opened: list[AcmeProvider] = []
+        self._emulator = emulator
+        self._manual = clock
+        provider = self._provider(emulator.url, KEY)
         super().__init__(
             provider,
             clock=clock,
@@ -69,8 +74,6 @@ class AcmeBench(WireBench, BillsBench):
             key=KEY,
         )
         self.bills: Bills = provider
-        self._emulator = emulator
-        self._manual = clock
 
     @property
     def key_variable(self) -> str:
@@ -127,13 +130,13 @@ class AcmeBench(WireBench, BillsBench):
         self._service.forget(self._service.newest(ref.key))
 
     def unreachable(self) -> Provider:
-        return _provider("http://127.0.0.1:1", KEY, self._manual)
+        return self._provider("http://127.0.0.1:1", KEY)
 
     def with_refused_key(self) -> Provider:
-        return _provider(self._emulator.url, "acme-key-that-expired", self._manual)
+        return self._provider(self._emulator.url, "acme-key-that-expired")
 
     def of_another_account(self) -> Provider:
-        return _provider(self._emulator.url, OTHER_KEY, self._manual)
+        return self._provider(self._emulator.url, OTHER_KEY)
 
     def fill(self) -> Expected:
         self._service.add_strangers()
@@ -149,43 +152,53 @@ class AcmeBench(WireBench, BillsBench):
     def correct(self, source_ref: str, usd: Decimal) -> None:
         self._service.correct(source_ref, usd)
 
+    def close(self) -> None:
+        for provider in self._opened:
+            provider.close()
+
     @property
     def _service(self) -> Service:
         return self._emulator.service
 
-
-def _provider(url: str, key: str, clock: ManualClock) -> AcmeProvider:
-    http = Http("acme", url, clock=clock, key=key, key_variable=KEY_VARIABLE, timeout_s=5, create_timeout_s=0.5)
-    return AcmeProvider(http, clock)
+    def _provider(self, url: str, key: str) -> AcmeProvider:
+        clock = self._manual
+        http = Http("acme", url, clock=clock, key=key, key_variable=KEY_VARIABLE, timeout_s=5, create_timeout_s=0.5)
+        self._opened.append(AcmeProvider(http, clock))
+        return self._opened[-1]
 
 
 @pytest.fixture
-def emulator() -> Iterator[AcmeEmulator]:
-    with AcmeEmulator(ManualClock()) as emulator:
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def emulator(clock: ManualClock) -> Iterator[AcmeEmulator]:
+    with AcmeEmulator(clock) as emulator:
         yield emulator
 
 
 @pytest.fixture
-def bench(emulator: AcmeEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AcmeBench]:
-    bench = AcmeBench(emulator, emulator.clock, tmp_path_factory.mktemp("dataset"))
+def bench(emulator: AcmeEmulator, clock: ManualClock, tmp_path: Path) -> Iterator[AcmeBench]:
+    bench = AcmeBench(emulator, clock, tmp_path)
     yield bench
-    bench.provider.close()
+    bench.close()
 
 
 class TestAcmeAsProvider(ProviderContract):
-    pass
+    """Everything that is asked of a provider."""
 
 
 class TestAcmeKeys(MarkedRunsContract):
-    pass
+    """The key is a tag; acme makes a second run under it without a word."""
 
 
 class TestAcmeOnTheWire(WireContract):
-    pass
+    """Everything that can happen to a request."""
 
 
 class TestAcmeBills(BillsContract):
-    pass
+    """acme's bill, row by row."""
 
 
 def test_a_run_that_goes_on_has_less_to_do(bench: AcmeBench) -> None:
@@ -197,6 +210,16 @@ def test_a_run_that_goes_on_has_less_to_do(bench: AcmeBench) -> None:
     bench.advance(25)
 
     assert bench.provider.observe([ref])[ref].state is RunState.SUCCEEDED
+
+
+def test_release_is_believed_when_acme_says_so(bench: AcmeBench, emulator: AcmeEmulator) -> None:
+    ref = bench.finished()
+
+    first = bench.provider.release(ref)
+    bench.advance(2)
+
+    assert (first, bench.provider.release(ref)) == (False, True)
+    assert emulator.service.newest(ref.key).released_at == bench.clock.now()
 
 
 def test_secrets_reach_the_run(bench: AcmeBench, emulator: AcmeEmulator) -> None:

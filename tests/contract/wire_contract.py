@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -14,6 +15,7 @@ import pytest
 
 from contract.provider_contract import INSTALLATION, SECRET, Bench
 from ftorch.core.errors import (
+    ArtifactError,
     CredentialsError,
     FtorchError,
     NoCapacityError,
@@ -41,7 +43,7 @@ class WireFault(StrEnum):
     """Before anything was made."""
     CREATE_LIMITED = "create_limited"
     CREATE_REJECTED = "create_rejected"
-    """With words that repeat the whole order."""
+    """With words that repeat the key of the run and its secrets."""
     CREATE_NO_CAPACITY = "create_no_capacity"
     CREATE_KEY_REFUSED = "create_key_refused"
     """With words that repeat the key."""
@@ -50,9 +52,12 @@ class WireFault(StrEnum):
     LIST_GARBAGE = "list_garbage"
     LIST_LIMITED = "list_limited"
     LIST_UNKNOWN_STATUS = "list_unknown_status"
+    SINGLE_FAILS = "single_fails"
+    """A question about one run by its id, with 500."""
     CANCEL_FAILS = "cancel_fails"
     """With 503, after the work was done."""
     DOWNLOAD_CUT = "download_cut"
+    DOWNLOAD_DAMAGED = "download_damaged"
     DOWNLOAD_WITHOUT_RANGE = "download_without_range"
 
 
@@ -328,6 +333,14 @@ class WireContract:
         without_id = replace(ref, remote_id=None)
         assert self._is_open(bench.provider.observe([without_id]).get(without_id))
 
+    def test_a_run_that_is_listed_late_is_not_absent_when_asking_for_it_fails(self, bench: WireBench) -> None:
+        bench.hide_new_runs(bench.provider.capabilities.visibility_lag_s)
+        ref = bench.submit()
+        bench.script(WireFault.SINGLE_FAILS, times=None)
+
+        with suppress(ProviderUnavailableError):
+            assert self._is_open(bench.provider.observe([ref]).get(ref))
+
     def test_a_run_that_is_listed_late_is_found_after_the_lag(self, bench: WireBench) -> None:
         lag_s = bench.provider.capabilities.visibility_lag_s
         bench.hide_new_runs(lag_s)
@@ -388,6 +401,16 @@ class WireContract:
         assert after.lists - before.lists <= ceil(len(refs) / page) + 1
         assert after.singles == before.singles
 
+    def test_no_page_is_left_out(self, bench: WireBench) -> None:
+        order = bench.order()
+        count = 2 * (bench.provider.capabilities.list_page_size or 10) + 1
+        refs = [bench.submit(replace(order, key=bench.new_key())) for _ in range(count)]
+
+        found = bench.provider.find([ref.key for ref in refs])
+
+        assert {key: list(runs) for key, runs in found.items()} == {ref.key: [ref] for ref in refs}
+        assert set(refs) <= set(bench.provider.owned(INSTALLATION))
+
     def test_asking_changes_nothing(self, bench: WireBench, tmp_path: Path) -> None:
         ref = bench.finished()
         before = bench.traffic().writes
@@ -445,6 +468,14 @@ class WireContract:
 
         assert bench.provider.fetch(ref, tmp_path / "a").files
 
+    def test_a_download_that_was_damaged_on_its_way_is_not_kept(self, bench: WireBench, tmp_path: Path) -> None:
+        ref = bench.finished()
+        bench.script(WireFault.DOWNLOAD_DAMAGED)
+        with pytest.raises(ArtifactError):
+            bench.provider.fetch(ref, tmp_path / "a")
+
+        assert bench.provider.fetch(ref, tmp_path / "a").files
+
     def test_a_rejected_order_keeps_the_words_without_the_secrets(self, bench: WireBench) -> None:
         order = bench.order()
         bench.script(WireFault.CREATE_REJECTED)
@@ -453,6 +484,7 @@ class WireContract:
             bench.submit(order)
 
         assert order.key in caught.value.message
+        assert "***" in caught.value.message or not order.secrets
         assert SECRET not in caught.value.message
 
     @staticmethod

@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from ftorch.core.clock import ManualClock, parse_rfc3339, rfc3339
+from ftorch.core.clock import Clock, parse_rfc3339, rfc3339
 from sample.service import LOG_PAGE, MACHINES, RefusedError, Row, Service
 
 KEY = "acme-key-4f1c09"
@@ -56,12 +56,14 @@ class Fault(StrEnum):
     REFUSED_KEY = "refused_key"
     """401; the words repeat the key, as some services do."""
     REJECT = "reject"
-    """422; the words repeat what was sent."""
+    """422; the words repeat the run's tag and its environment."""
     NO_CAPACITY = "no_capacity"
     UNKNOWN_STATUS = "unknown_status"
     """Every run in the answer has a status that nobody ever documented."""
     CUT = "cut"
     """The connection ends after half of the body."""
+    DAMAGED = "damaged"
+    """One bit of the body is not what it was."""
     NO_RANGE = "no_range"
     """Range is not understood: the whole file comes."""
 
@@ -107,7 +109,7 @@ class Reply:
 class AcmeEmulator:
     """The service on a port of its own. A context manager; threads may use it at once."""
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.service = Service(clock, _ACCOUNTS)
         self.requests: Counter[str] = Counter()
@@ -273,6 +275,10 @@ def _error(status: int, code: str, message: str) -> Reply:
     return _json({"error": {"code": code, "message": message}}, status)
 
 
+def _rejected(order: Mapping[str, Any]) -> Reply:
+    return _error(422, "invalid", f"run {order['tag']} cannot be made with {order['env']}")
+
+
 def _declare(service: Service, request: Request) -> Reply:
     sha256 = json.loads(request.body)["sha256"]
     return _json({"sha256": sha256, "status": service.declare(sha256)})
@@ -390,7 +396,7 @@ _INSTEAD: Mapping[Fault, Callable[[Request, str], Reply | None]] = {
         _error(429, "too_many_requests", "slow down"), headers={"Retry-After": value} if value else {}
     ),
     Fault.REFUSED_KEY: lambda request, _value: _error(401, "bad_key", f"the key {request.key!r} is not valid"),
-    Fault.REJECT: lambda request, _value: _error(422, "invalid", f"this cannot be done: {request.body.decode()}"),
+    Fault.REJECT: lambda request, _value: _rejected(json.loads(request.body)),
 }
 """Faults in whose place nothing is done."""
 
@@ -400,6 +406,7 @@ _AFTER: Mapping[Fault, Callable[[Reply], Reply | None]] = {
     Fault.GARBAGE: lambda _reply: Reply(200, b"<html><body>Bad gateway</body></html>"),
     Fault.UNKNOWN_STATUS: lambda reply: replace(reply, body=_with_unknown_status(reply.body)),
     Fault.CUT: lambda reply: replace(reply, sent=len(reply.body) // 2),
+    Fault.DAMAGED: lambda reply: replace(reply, body=reply.body[:-1] + bytes([reply.body[-1] ^ 1])),
 }
 """Faults that spoil the answer to work that was done."""
 

@@ -1,7 +1,7 @@
 """acme, the sample service: runs, uploads and a bill in memory. It knows a clock and nothing of HTTP.
 
-A run waits 5 s, works for 60 s and saves for 2 s. Its ending is known from the start, and moved forward by whoever
-ends it early; everything else about it follows from the clock.
+A run waits 5 s, works for 60 s and saves for 2 s; giving back what it holds takes 2 s. Its ending is known from the
+start, and moved forward by whoever ends it early; everything else about it follows from the clock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from ftorch.core.clock import Clock, rfc3339
 from sample.adapter import damaged, trained_files
 
-QUEUE_S, WORK_S, SAVE_S = 5, 60, 2
+QUEUE_S, WORK_S, SAVE_S, RELEASE_S = 5, 60, 2, 2
 STEPS = 12
 LOG_PAGE = 5
 _HOUR = timedelta(hours=1)
@@ -200,9 +200,9 @@ class Service:
             run.ending = Ending(now, status, exit_code, message)
 
     def release(self, run: Run) -> None:
-        """Stop the run and drop its artifact. Its record stays."""
+        """Stop the run and drop its artifact, which takes a moment. Its record stays."""
         self.end(run, "cancelled", message="deleted")
-        run.released_at = run.released_at or self.clock.now()
+        run.released_at = run.released_at or self.clock.now() + timedelta(seconds=RELEASE_S)
         run.last_view = None
 
     def forget(self, run: Run) -> None:
@@ -234,7 +234,7 @@ class Service:
             return run.last_view
         now = self.clock.now()
         view = self._view(run, now)
-        if now >= run.ending.at:
+        if now >= max(run.ending.at, run.released_at or now):
             run.last_view = view
         return view
 
@@ -250,7 +250,7 @@ class Service:
             "created_at": rfc3339(run.created_at),
             "started_at": rfc3339(run.starts_at) if has_started else None,
             "ended_at": rfc3339(run.ending.at) if is_over else None,
-            "released_at": rfc3339(run.released_at) if run.released_at else None,
+            "released_at": rfc3339(run.released_at) if run.released_at and now >= run.released_at else None,
             "exit_code": run.ending.exit_code if is_over else None,
             "message": run.ending.message if is_over else "",
             "step": run.step(now),
