@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ class Variables:
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     login_file: str | None = None
-    """The file that the provider's own login command writes."""
+    """The file that the provider's own login command writes; it stands for all that is required."""
     where: str = ""
     """Where a person gets one."""
 
@@ -56,6 +57,10 @@ OTHER_VARIABLES: Mapping[str, str] = {
     "NO_COLOR": "any value: no colour on a terminal",
 }
 
+_LINE = re.compile(r"^\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*$", re.ASCII)
+_VALUE = re.compile(r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|(?P<bare>.*?)(?:(?:\s+|^)#.*)?$""")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -66,8 +71,8 @@ class Credentials:
     warnings: tuple[str, ...] = ()
 
     def mapping(self) -> dict[str, str]:
-        """Environment over `./.env`."""
-        return {**self.dot_env, **self.environment}
+        """Environment over `./.env`. An empty variable counts as not set, so it hides nothing."""
+        return {**self.environment, **self.dot_env, **{name: text for name, text in self.environment.items() if text}}
 
     def source_of(self, name: str) -> str | None:
         """`environment`, `.env`, the login file that stands for the variable, or None."""
@@ -75,8 +80,15 @@ class Credentials:
             return "environment"
         if self.dot_env.get(name):
             return ".env"
-        login = next((v.login_file for v in PROVIDER_VARIABLES.values() if name in v.required and v.login_file), None)
-        return login if login and Path(login).expanduser().is_file() else None
+        owners = (owner for owner in PROVIDER_VARIABLES.values() if name in owner.required and owner.login_file)
+        return next((owner.login_file for owner in owners if self._has(owner.login_file)), None)
+
+    def _has(self, login_file: str | None) -> bool:
+        if login_file is None:
+            return False
+        home = self.environment.get("HOME")
+        path = Path(home, login_file.removeprefix("~/")) if home else Path(login_file).expanduser()
+        return path.is_file()
 
 
 def environment(env: Mapping[str, str], cwd: Path) -> Credentials:
@@ -84,37 +96,39 @@ def environment(env: Mapping[str, str], cwd: Path) -> Credentials:
     path = cwd / ".env"
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError):
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return Credentials(env, {})
-    except (OSError, UnicodeDecodeError) as error:
-        return Credentials(env, {}, (f"{path} cannot be read: {error}",))
-    is_open = path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    except UnicodeDecodeError:
+        # The error itself would quote bytes of the file.
+        return Credentials(env, {}, (f"{path} is not UTF-8 and was not read",))
+    except OSError as error:
+        return Credentials(env, {}, (f"{path} cannot be read: {error.strerror}",))
+    is_open = mode & (stat.S_IRWXG | stat.S_IRWXO)
     warnings = (f"{path} can be read by others: run `chmod 600 {path}`",) if is_open else ()
     return Credentials(env, parse_dot_env(text), warnings)
 
 
 def parse_dot_env(text: str) -> dict[str, str]:
-    """`NAME=value` lines; `export` in front, quotes around and comments behind are understood."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        name, sign, value = line.strip().removeprefix("export ").partition("=")
-        if sign and name.strip().isidentifier():
-            found[name.strip()] = _unquoted(value.strip())
-    return found
+    """`NAME=value` lines; `export` in front, quotes around and comments behind are understood. The last one wins."""
+    lines = (_LINE.match(line) for line in text.splitlines())
+    return {line["name"]: _unquoted(line["value"]) for line in lines if line}
 
 
 def missing(provider: str, *names: str) -> CredentialsError:
     """The error for credentials that are set nowhere: names the variables and all three places."""
     variables = PROVIDER_VARIABLES[provider]
-    places = ["the environment", "./.env", *([variables.login_file] if variables.login_file else [])]
+    places = ["the environment", "./.env", variables.login_file or f"a login file ({provider} has none)"]
     return CredentialsError(
         f"{provider} is not configured: {', '.join(names or variables.required)} found in none of {', '.join(places)}",
-        hint=f"get one at {variables.where}, then run `ftorch doctor`",
+        hint=f"get one: {variables.where}; then run `ftorch doctor`",
     )
 
 
 def _unquoted(value: str) -> str:
-    for quote in ("'", '"'):
-        if value.startswith(quote) and value.find(quote, 1) > 0:
-            return value[1 : value.find(quote, 1)]
-    return value.split(" #", 1)[0].strip()
+    found = _VALUE.match(value)
+    if found is None or found["single"] is not None:
+        return found["single"] if found else value
+    if found["double"] is not None:
+        return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), found["double"])
+    return str(found["bare"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from ftorch.core.money import Money, exact
 
@@ -29,8 +30,12 @@ def _money(value: object) -> Money:
             return Money.parse(value)
         case {"amount": str(amount), "currency": "USD"}:
             return Money(Decimal(amount))
-        case _:
+        case bool() | None:
+            raise ValueError("must be an amount such as 25.00 USD")
+        case int() | float() if isfinite(value):
             raise ValueError(f"{value!r} has no currency; write it as {value} USD")
+        case _:
+            raise ValueError(f"must be an amount such as 25.00 USD, not {value!r}")
 
 
 def _duration(value: object) -> timedelta:
@@ -42,13 +47,31 @@ def _duration(value: object) -> timedelta:
     return timedelta(seconds=int(found["number"]) * _SECONDS[found["unit"]])
 
 
+def _no_truth(value: object, wanted: str) -> None:
+    # Pydantic would count true as 1. It collects ValueError only.
+    if isinstance(value, bool):
+        raise ValueError(f"must be {wanted}, not {str(value).lower()}")  # noqa: TRY004
+
+
 def _number(value: object) -> object:
     """PyYAML reads `1e-4` (no dot) as a string: read it as the number it is."""
+    _no_truth(value, "a number")
     if isinstance(value, str):
         try:
             return float(value)
         except ValueError:
             return value
+    return value
+
+
+def _whole(value: object) -> object:
+    _no_truth(value, "a whole number")
+    return value
+
+
+def _finite(value: float) -> float:
+    if not isfinite(value):
+        raise ValueError(f"must be a finite number, not {value}")
     return value
 
 
@@ -72,8 +95,11 @@ Duration = Annotated[
 ]
 """A span of time as text: `90s`, `30m`, `4h`, `2d`."""
 
-Number = Annotated[float, BeforeValidator(_number)]
-"""A real number, also in the `1e-4` spelling that YAML 1.1 does not know."""
+Number = Annotated[float, BeforeValidator(_number), AfterValidator(_finite)]
+"""A real number, also in the `1e-4` spelling that YAML 1.1 does not know. Never infinite, never nan."""
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number; true and false are none."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$|^[a-z0-9]$")]
 """Lower-case letters, digits and inner dashes, at most 63: fits every provider's label rules."""

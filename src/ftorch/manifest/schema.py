@@ -13,9 +13,17 @@ from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from ftorch.manifest.fields import Amount, Duration, Frozen, Json, Name, Number, SecretPlace
+from ftorch.manifest.fields import Amount, Duration, Frozen, Json, Name, Number, SecretPlace, Whole
 
 CRON_ALIASES: Mapping[str, str] = {
     "@hourly": "0 * * * *",
@@ -26,6 +34,10 @@ CRON_ALIASES: Mapping[str, str] = {
 }
 
 
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(one, str) and one for one in value)
+
+
 class BaseModelRef(Frozen):
     """The checkpoint to tune: a Hub id, `builtin:smollm2-135m`, `builtin:tiny`, or a folder."""
 
@@ -33,44 +45,72 @@ class BaseModelRef(Frozen):
     revision: str | None = Field(None, description="commit or tag at the Hub; pins the weights")
 
 
+def _base_model(value: object) -> object:
+    if isinstance(value, str):
+        return {"id": value}
+    if isinstance(value, Mapping | BaseModelRef):
+        return value
+    raise ValueError(f"must be an id such as Qwen/Qwen3-8B, or a block with id and revision, not {value!r}")
+
+
+def _targets(value: object) -> object:
+    if value == "all-linear" or _is_texts(value):
+        return value
+    raise ValueError(f"must be all-linear or a list of module names, not {value!r}")
+
+
 class Lora(Frozen):
     """The adapter's shape."""
 
-    rank: int = Field(16, ge=1, le=512)
-    alpha: int | None = Field(None, ge=1, description="scale; twice the rank when not given")
-    dropout: Number = Field(0.0, ge=0.0, lt=1.0)
-    targets: Literal["all-linear"] | tuple[str, ...] = Field("all-linear", description="all-linear, or module names")
+    rank: Whole = Field(16, ge=1, le=512, description="columns of the adapter's matrices: its size")
+    alpha: Whole | None = Field(None, ge=1, description="scale; twice the rank when not given")
+    dropout: Number = Field(0.0, ge=0.0, lt=1.0, description="share of the adapter's inputs left out in each step")
+    targets: Annotated[Literal["all-linear"] | tuple[str, ...], BeforeValidator(_targets)] = Field(
+        "all-linear", description="which layers get an adapter: all-linear, or module names"
+    )
 
 
 class _Training(Frozen):
-    lora: Lora = Lora()
-    epochs: Number = Field(3.0, gt=0, le=100)
-    max_steps: int | None = Field(None, ge=1, description="stop after so many optimizer steps")
-    learning_rate: Number | None = Field(None, gt=0, le=1, description="2e-4, or 1e-3 below 0.5 B; dpo: 2e-5")
-    batch_size: int = Field(16, ge=1, le=4096, description="rows per optimizer step")
-    micro_batch_size: int | None = Field(None, ge=1, description="rows per pass; by device when not given")
-    max_length: int = Field(1024, ge=8, le=1_048_576, description="tokens per row, prompt included")
-    seed: int = Field(42, ge=0, lt=2**31)
-    warmup_ratio: Number = Field(0.05, ge=0, lt=1)
-    scheduler: Literal["linear", "cosine"] = "linear"
-    weight_decay: Number = Field(0.0, ge=0)
-    max_grad_norm: Number = Field(1.0, ge=0)
+    lora: Lora = Field(Lora(), description="the adapter's shape")
+    epochs: Number = Field(3.0, gt=0, le=100, description="passes over the training rows; parts of one are allowed")
+    max_steps: Whole | None = Field(None, ge=1, description="stop after so many optimizer steps")
+    learning_rate: Number | None = Field(
+        None, gt=0, le=1, description="when not given: 2e-4, or 1e-3 for a base below 0.5 B; dpo: 2e-5"
+    )
+    batch_size: Whole = Field(16, ge=1, le=4096, description="rows per optimizer step")
+    micro_batch_size: Whole | None = Field(
+        None, ge=1, description="rows per pass, a divisor of batch_size; the largest up to 8 when not given"
+    )
+    max_length: Whole = Field(1024, ge=8, le=1_048_576, description="tokens per row, prompt included")
+    seed: Whole = Field(42, ge=0, le=2**31 - 1, description="of all chance in training")
+    warmup_ratio: Number = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    scheduler: Literal["linear", "cosine"] = Field("linear", description="how the learning rate falls to its end")
+    weight_decay: Number = Field(0.0, ge=0, description="pull of the adapter's weights to zero")
+    max_grad_norm: Number = Field(1.0, ge=0, description="longer gradients are cut to this norm; 0: never")
     quantize: Literal["4bit"] | None = Field(None, description="4bit: QLoRA, where the GPU library is there")
-    save_every_steps: int = Field(50, ge=1, description="steps between checkpoints")
+    save_every_steps: Whole = Field(50, ge=1, description="steps between checkpoints")
+
+    @field_validator("micro_batch_size")
+    @classmethod
+    def _divides(cls, value: int | None, found: ValidationInfo) -> int | None:
+        batch_size = found.data.get("batch_size")
+        if value and batch_size and batch_size % value:
+            raise ValueError(f"must divide batch_size, {batch_size}; {value} does not")
+        return value
 
 
 class Sft(_Training):
     """Supervised fine-tuning on prompts and completions."""
 
-    type: Literal["sft"]
+    type: Literal["sft"] = Field(description="this method")
     train_on: Literal["completion", "all"] = Field("completion", description="which tokens are learned")
 
 
 class Dpo(_Training):
     """Direct preference optimisation on chosen and rejected answers."""
 
-    type: Literal["dpo"]
-    epochs: Number = Field(1.0, gt=0, le=100)
+    type: Literal["dpo"] = Field(description="this method")
+    epochs: Number = Field(1.0, gt=0, le=100, description="passes over the training rows; parts of one are allowed")
     beta: Number = Field(0.1, gt=0, le=10, description="strength of the pull back to the reference model")
 
 
@@ -90,15 +130,15 @@ class DataFormat(StrEnum):
 class HeldOutFile(Frozen):
     """Held-out rows in a file of their own."""
 
-    path: str = Field(min_length=1)
+    path: str = Field(min_length=1, description="a .jsonl or .csv file, relative to the manifest")
 
 
 class HeldOutFraction(Frozen):
     """Held-out rows drawn from the dataset by the hash of their content: adding rows never moves an old one."""
 
-    fraction: Number = Field(gt=0, lt=1)
-    by: Literal["content_hash"] = "content_hash"
-    seed: int = Field(42, ge=0)
+    fraction: Number = Field(gt=0, lt=1, description="share of the rows")
+    by: Literal["content_hash"] = Field("content_hash", description="what decides where a row goes")
+    seed: Whole = Field(42, ge=0, description="another one draws other rows")
 
 
 def _which_held_out(value: object) -> object:
@@ -113,28 +153,43 @@ HeldOut = Annotated[HeldOutFile | HeldOutFraction, BeforeValidator(_which_held_o
 class Columns(Frozen):
     """Which columns of a table become prompt and answer."""
 
-    text: str = "text"
-    label: str | None = None
-    chosen: str | None = None
-    rejected: str | None = None
+    text: str = Field("text", description="the column that becomes the prompt")
+    label: str | None = Field(None, description="the column that becomes the answer")
+    chosen: str | None = Field(None, description="dpo: the column with the better answer")
+    rejected: str | None = Field(None, description="dpo: the column with the worse answer")
+
+
+def _labels(value: object) -> object:
+    if value in ("from-data", "from_data"):
+        return "from_data"
+    if value is None or _is_texts(value):
+        return value
+    raise ValueError(f"must be from_data or a list of labels, not {value!r}")
 
 
 class Dataset(Frozen):
     """Where the rows are, how they are written, and which of them never leave for training."""
 
     path: str = Field(min_length=1, description="a .jsonl or .csv file, relative to the manifest")
-    format: DataFormat = DataFormat.AUTO
+    format: DataFormat = Field(DataFormat.AUTO, description="how its rows are written")
     columns: Columns | None = Field(None, description="for csv, and for flat jsonl rows")
     system: str | None = Field(None, description="system message for rows that bring none")
     prompt: str | None = Field(None, description="user message with {text} where the text column goes")
-    labels: Literal["from_data"] | tuple[str, ...] | None = Field(None, description="the closed set of answers")
-    held_out: HeldOut = HeldOutFraction(fraction=0.1)
+    labels: Annotated[
+        Literal["from_data"] | tuple[str, ...] | None,
+        BeforeValidator(_labels, json_schema_input_type=Literal["from_data", "from-data"] | tuple[str, ...] | None),
+    ] = Field(None, description="the closed set of answers: a list, or from_data")
+    held_out: HeldOut = Field(HeldOutFraction(fraction=0.1), description="rows that never leave for training")
     validation: HeldOut | None = Field(None, description="rows that the trainer may look at while training")
 
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _spelling(cls, value: object) -> object:
-        return "from_data" if value == "from-data" else value
+
+def _names(value: object) -> object:
+    names = (value,) if isinstance(value, str) else value
+    if not _is_texts(names) or not isinstance(names, list | tuple):
+        raise ValueError(f"must be a provider's name or a list of names, not {value!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"names a provider twice: {', '.join(names)}")
+    return value
 
 
 class ProviderChoice(Frozen):
@@ -142,7 +197,9 @@ class ProviderChoice(Frozen):
 
     model_config = {"extra": "allow"}
 
-    name: str | tuple[str, ...] = Field(description="local, together, ...; a list in order; cheapest; fastest")
+    name: Annotated[str | tuple[str, ...], BeforeValidator(_names)] = Field(
+        description="local, together, ...; a list in order; cheapest; fastest"
+    )
 
     @model_validator(mode="after")
     def _options_are_blocks(self) -> Self:
@@ -168,10 +225,10 @@ class Resources(Frozen):
     """The machine. Token-priced providers ignore it."""
 
     gpu: tuple[str, ...] = Field((), description="acceptable GPU types, best first; empty: what the provider has")
-    workers: int = Field(1, ge=1, le=64)
+    workers: Whole = Field(1, ge=1, le=64, description="processes that train together")
     max_duration: Duration | None = Field(None, description="hard end of one run; else from the budget")
 
-    @field_validator("gpu", mode="before")
+    @field_validator("gpu", mode="before", json_schema_input_type=str | tuple[str, ...])
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
@@ -180,8 +237,8 @@ class Resources(Frozen):
 class Budget(Frozen):
     """What all runs and evaluations of the job may cost together."""
 
-    limit: Amount
-    on_exceed: Literal["cancel", "notify"] = "cancel"
+    limit: Amount = Field(description="with its currency: 25.00 USD")
+    on_exceed: Literal["cancel", "notify"] = Field("cancel", description="what happens at the limit")
 
 
 class RetryEvent(StrEnum):
@@ -195,71 +252,76 @@ class RetryEvent(StrEnum):
 class Retry(Frozen):
     """When a new run starts by itself."""
 
-    on_events: tuple[RetryEvent, ...] = tuple(RetryEvent)
-    max_runs: int = Field(3, ge=1, le=20)
-    then: Literal["fail", "next_provider"] = "fail"
+    on_events: tuple[RetryEvent, ...] = Field(
+        tuple(RetryEvent), description="what is worth a new run; all when not given"
+    )
+    max_runs: Whole = Field(3, ge=1, le=20, description="runs in all, the first one included")
+    then: Literal["fail", "next_provider"] = Field("fail", description="what follows the last run")
 
 
 class Guardrail(Frozen):
     """A figure that must hold beside the primary one."""
 
-    metric: str
-    at_least: Number | None = None
-    at_most: Number | None = None
+    metric: str = Field(description="its name, as under eval.metrics")
+    at_least: Number | None = Field(None, description="fails below")
+    at_most: Number | None = Field(None, description="fails above")
 
 
 class Gate(Frozen):
     """What the tuned model must show on held-out rows. A point estimate never passes."""
 
-    primary: str = "exact_match"
-    at_least: Number | None = None
-    beats: str | None = None
-    no_worse_by: Number | None = None
-    confidence: Number = Field(0.95, gt=0.5, lt=1)
-    guardrails: tuple[Guardrail, ...] = ()
+    primary: str = Field("exact_match", description="the metric that decides")
+    at_least: Number | None = Field(None, description="the tuned model's figure must be this or better")
+    beats: str | None = Field(None, description="a model of compare_to that it must be better than")
+    no_worse_by: Number | None = Field(None, description="how far it may lie below that model")
+    confidence: Number = Field(0.95, gt=0.5, lt=1, description="of the interval that must hold all this")
+    guardrails: tuple[Guardrail, ...] = Field((), description="further figures that must hold")
 
 
 class Eval(Frozen):
     """How the adapter is judged on the held-out split."""
 
-    compare_to: tuple[str, ...] = ("base",)
-    metrics: tuple[str, ...] = ("exact_match",)
-    gate: Gate | None = None
+    compare_to: tuple[str, ...] = Field(("base",), description="the models to compare with; base when not given")
+    metrics: tuple[str, ...] = Field(("exact_match",), description="what is measured; exact_match when not given")
+    gate: Gate | None = Field(None, description="what must hold for the adapter to be promoted")
     where: str = Field("auto", description="auto, here, provider, or the URL of an OpenAI-compatible endpoint")
+
+
+_SOURCE = "where the figure comes from"
 
 
 class Assumed(Frozen):
     """A figure that no job of ours measured, and where it comes from."""
 
-    assumed: Amount
-    source: str = Field(min_length=1)
+    assumed: Amount = Field(description="the amount")
+    source: str = Field(min_length=1, description=_SOURCE)
 
 
 class PerCall(Frozen):
     """A price per call and where it comes from."""
 
-    per_call: Amount
-    source: str = Field(min_length=1)
+    per_call: Amount = Field(description="what one call costs")
+    source: str = Field(min_length=1, description=_SOURCE)
 
 
 class PerToken(Frozen):
     """Prices per million tokens, with the tokens of one call."""
 
-    per_million_input: Amount
-    per_million_output: Amount
-    input_tokens: int = Field(ge=0)
-    output_tokens: int = Field(ge=0)
-    source: str = Field(min_length=1)
+    per_million_input: Amount = Field(description="for a million tokens read")
+    per_million_output: Amount = Field(description="for a million tokens written")
+    input_tokens: Whole = Field(ge=0, description="that one call reads")
+    output_tokens: Whole = Field(ge=0, description="that one call writes")
+    source: str = Field(min_length=1, description=_SOURCE)
 
 
 class GpuHours(Frozen):
     """A dedicated GPU: its rate, what it can carry, and how full it may run."""
 
-    per_gpu_hour: Amount
-    calls_per_hour: int = Field(ge=1, description="measured capacity of one GPU")
-    utilisation: Number = Field(0.6, gt=0, le=1)
-    always_on: bool = True
-    source: str = Field(min_length=1)
+    per_gpu_hour: Amount = Field(description="what one GPU costs in an hour")
+    calls_per_hour: Whole = Field(ge=1, description="measured capacity of one GPU")
+    utilisation: Number = Field(0.6, gt=0, le=1, description="how much of that capacity may be used")
+    always_on: bool = Field(True, description="paid also when nobody calls")
+    source: str = Field(min_length=1, description=_SOURCE)
 
 
 def _which_price(value: object) -> object:
@@ -274,15 +336,25 @@ def _which_price(value: object) -> object:
 Price = Annotated[PerCall | PerToken | GpuHours, BeforeValidator(_which_price)]
 
 
+def _train_cost(value: object) -> object:
+    if value == "ledger" or isinstance(value, Assumed):
+        return value
+    if isinstance(value, Mapping):
+        return Assumed.model_validate(value)
+    raise ValueError(f"must be ledger, or a block with assumed and source, not {value!r}")
+
+
 class Lifetime(Frozen):
     """The question this all is for: does the fine-tune pay over its life?"""
 
-    calls_per_period: int = Field(ge=0)
-    period: Literal["day", "week", "month", "year"] = "month"
-    periods: int = Field(ge=1, le=1200)
-    train_cost: Literal["ledger"] | Assumed = "ledger"
-    hosted: Price
-    serving: Price
+    calls_per_period: Whole = Field(ge=0, description="expected volume")
+    period: Literal["day", "week", "month", "year"] = Field("month", description="the unit of that volume")
+    periods: Whole = Field(ge=1, le=1200, description="how long the model will be used")
+    train_cost: Annotated[Literal["ledger"] | Assumed, BeforeValidator(_train_cost)] = Field(
+        "ledger", description="ledger: what the jobs really cost; or a figure with its source"
+    )
+    hosted: Price = Field(description="the price of the model that is called today")
+    serving: Price = Field(description="the price of serving the tuned one")
 
 
 class ScheduleTrigger(StrEnum):
@@ -295,11 +367,15 @@ class ScheduleTrigger(StrEnum):
 class Schedule(Frozen):
     """When the job runs again by itself."""
 
-    cron: str
-    timezone: str = "UTC"
-    when: ScheduleTrigger = ScheduleTrigger.DATASET_CHANGED
-    misfire: Literal["skip", "once", "all"] = "once"
-    overlap: Literal["skip", "queue_one"] = "skip"
+    cron: str = Field(description="five fields, or @hourly, @daily, @weekly, @monthly, @yearly")
+    timezone: str = Field("UTC", description="the IANA zone that the five fields mean")
+    when: ScheduleTrigger = Field(
+        ScheduleTrigger.DATASET_CHANGED, description="what must be true for it to start a job"
+    )
+    misfire: Literal["skip", "once", "all"] = Field(
+        "once", description="what to do about times that were slept through"
+    )
+    overlap: Literal["skip", "queue_one"] = Field("skip", description="what to do while the last job still runs")
 
     @field_validator("cron")
     @classmethod
@@ -325,24 +401,33 @@ class Schedule(Frozen):
 class Tracking(Frozen):
     """Where the trainer reports its curves besides our own files; the keys come from `secrets`."""
 
-    wandb: Mapping[str, str] | None = None
-    mlflow: Mapping[str, str] | None = None
-    trackio: Mapping[str, str] | None = None
+    wandb: Mapping[str, str] | None = Field(None, description="Weights & Biases: {project: ...}")
+    mlflow: Mapping[str, str] | None = Field(None, description="MLflow: {project: ..., tracking_uri: ...}")
+    trackio: Mapping[str, str] | None = Field(None, description="Trackio: {project: ...}")
+
+
+def _version(value: object) -> object:
+    if type(value) is not int or value != 1:
+        raise ValueError(f"must be 1, the only version that this ftorch reads, not {value!r}")
+    return value
 
 
 class Manifest(Frozen):
     """One job, as its author wrote it."""
 
-    version: Literal[1] = Field(description="of the manifest's form")
+    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(description="of the manifest's form")
     name: Name = Field(description="lower-case letters, digits and inner dashes; the job is found by it")
     base_model: Annotated[
         BaseModelRef,
-        BeforeValidator(lambda value: {"id": value} if isinstance(value, str) else value),
+        BeforeValidator(_base_model, json_schema_input_type=str | BaseModelRef),
     ] = Field(description="the checkpoint to tune: an id, or {id, revision}")
     from_adapter: str | None = Field(None, description="start from an adapter: name@latest, an adapter id, or a folder")
     method: Method = Field(description="how to train: sft or dpo")
     dataset: Dataset = Field(description="the rows, and which of them are held out")
-    provider: Annotated[ProviderChoice, BeforeValidator(_provider)] = Field(description="who trains")
+    provider: Annotated[
+        ProviderChoice,
+        BeforeValidator(_provider, json_schema_input_type=str | tuple[str, ...] | ProviderChoice),
+    ] = Field(description="who trains: a name, a list of names, or a block")
     resources: Resources = Field(Resources(), description="the machine")
     secrets: Mapping[str, SecretPlace] = Field(default_factory=dict, description="variable -> env:NAME, never a value")
     budget: Budget | None = Field(None, description="what the whole job may cost")

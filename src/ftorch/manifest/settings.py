@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from ftorch.core.errors import Fault, SettingsError
-from ftorch.manifest.faults import faults_of
-from ftorch.manifest.fields import Amount, Frozen, Json, SecretPlace
+from ftorch.manifest.faults import Where, faults_of
+from ftorch.manifest.fields import Amount, Frozen, Json, Number, SecretPlace, Whole
 
 FILE = "ftorch.toml"
+
+_HEADER = re.compile(r"\s*(?P<open>\[\[?)(?P<name>[^\[\]]+)\]")
+_KEY = re.compile(r"\s*(?P<name>[\w\"'. -]+?)\s*=")
 
 
 class Rated(Frozen):
@@ -26,58 +29,87 @@ class Rated(Frozen):
 class BudgetRule(Frozen):
     """What may be spent per period, by label or in all."""
 
-    limit: Amount
-    period: Literal["day", "week", "month", "year"] = "month"
+    limit: Amount = Field(description='with its currency: "500.00 USD"')
+    period: Literal["day", "week", "month", "year"] = Field("month", description="how long the limit holds")
     label: str | None = Field(None, description="key=value; the whole installation when not given")
+
+    @field_validator("label")
+    @classmethod
+    def _is_pair(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[^=\s]+=[^=]+", value):
+            raise ValueError(f"must be key=value, such as team=support, not {value!r}")
+        return value
 
 
 class Notify(Frozen):
     """Where news is sent; the address is a secret."""
 
-    type: Literal["webhook", "slack"]
-    url: SecretPlace
+    type: Literal["webhook", "slack"] = Field(description="what listens there")
+    url: SecretPlace = Field(description="env:NAME of the variable that holds the address")
 
 
 class Place(Frozen):
     """Where something is kept."""
 
-    url: str | None = None
+    url: str | None = Field(None, description="the state folder when not given")
+
+
+class Daemon(Frozen):
+    """How the engine works on this machine."""
+
+    max_parallel_local: Whole = Field(1, ge=1, le=64, description="runs of the provider local at the same time")
+    poll_s: Number = Field(5.0, ge=0.1, le=3600, description="seconds between two looks at running jobs")
 
 
 class Settings(Frozen):
     """All of `ftorch.toml`."""
 
-    local: Rated = Rated()
-    ssh: Rated = Rated()
-    ray: Rated = Rated()
-    budgets: tuple[BudgetRule, ...] = ()
-    required_labels: tuple[str, ...] = ()
-    prices: Mapping[str, Mapping[str, Json]] = Field(default_factory=dict, description="price overrides by provider")
-    store: Place = Place()
-    artifacts: Place = Place()
-    notify: tuple[Notify, ...] = ()
+    local: Rated = Field(Rated(), description="what this machine costs")
+    ssh: Rated = Field(Rated(), description="what a machine of yours costs")
+    ray: Rated = Field(Rated(), description="what a Ray cluster costs")
+    budgets: tuple[BudgetRule, ...] = Field((), description="what may be spent per period")
+    required_labels: tuple[str, ...] = Field((), description="labels that every manifest must have")
+    prices: Mapping[str, Mapping[str, Json]] = Field(
+        default_factory=dict, description="provider -> name -> {price, unit, source, date}: over the prices we know"
+    )
+    store: Place = Field(Place(), description="the database")
+    artifacts: Place = Field(Place(), description="adapters that are brought home")
+    notify: tuple[Notify, ...] = Field((), description="who is told when a job ends or needs a person")
+    daemon: Daemon = Field(Daemon(), description="how the engine works on this machine")
+
+    _files: dict[str, Path] = PrivateAttr(default_factory=dict)
 
     def declared_rates(self) -> dict[str, Amount]:
         """Provider -> price per hour, for those that have one."""
         rated = {"local": self.local, "ssh": self.ssh, "ray": self.ray}
         return {name: block.rate for name, block in rated.items() if block.rate is not None}
 
+    def files(self) -> dict[str, Path]:
+        """Dotted key -> the file that it was read from, for every key that a file gives."""
+        return dict(self._files)
+
 
 def load_settings(cwd: Path, env: Mapping[str, str]) -> Settings:
     """The project's and the user's settings as one. Raises SettingsError with every fault; no file means defaults."""
     merged: dict[str, Any] = {}
-    for path in (user_file(env), project_file(cwd)):
+    files: dict[str, Path] = {}
+    for path in (user_file(env), project_file(cwd, env)):
         if path is not None and path.is_file():
-            merged = _merged(merged, _read(path))
-    return Settings.model_validate(merged)
+            values = _read(path)
+            merged = _merged(merged, values)
+            files |= dict.fromkeys(_leaves(values), path)
+    settings = Settings.model_validate(merged)
+    settings._files.update(files)
+    return settings
 
 
-def project_file(cwd: Path) -> Path | None:
-    """The nearest `ftorch.toml` here or above, not beyond the repository's root."""
+def project_file(cwd: Path, env: Mapping[str, str]) -> Path | None:
+    """The nearest `ftorch.toml` here or above, not beyond the repository's root or the user's home."""
+    home = Path(env["HOME"]) if env.get("HOME") else None
     for folder in (cwd, *cwd.parents):
         if (folder / FILE).is_file():
             return folder / FILE
-        if (folder / ".git").exists():
+        if (folder / ".git").exists() or folder == home:
             return None
     return None
 
@@ -95,24 +127,61 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        line = re.search(r"line (\d+)", str(error))
-        raise SettingsError([Fault(str(error), file=str(path), line=int(line[1]) if line else None)]) from error
+    except OSError as error:
+        raise SettingsError([Fault(f"cannot be read: {error.strerror}", file=str(path))]) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError([Fault("is not UTF-8", file=str(path))]) from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SettingsError([_slip(str(error), path)]) from error
+    lines = _lines(text)
     try:
         Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(faults_of(error, Settings, str(path), lambda where: _line_of(text, where))) from error
+        raise SettingsError(faults_of(error, Settings, str(path), lambda where: _line_of(where, lines))) from error
     return values
 
 
-def _line_of(text: str, where: tuple[str | int, ...]) -> int | None:
-    """The line of a key: TOML's parser does not tell, so the last name of the path is looked for."""
-    names = [part for part in where if isinstance(part, str)]
-    for wanted in reversed(names):
-        for number, line in enumerate(text.splitlines(), 1):
-            if re.match(rf"\s*(\[+\s*)?([\w.\"-]+\.)?\"?{re.escape(wanted)}\"?\s*([\].=]|$)", line):
-                return number
-    return None
+def _slip(words: str, path: Path) -> Fault:
+    """tomllib puts the place into its sentence: `Invalid value (at line 2, column 5)`."""
+    sentence, _, place = words.rpartition(" (at ")
+    line = re.match(r"line (\d+)", place)
+    return Fault(f"is not TOML: {(sentence or words).lower()}", file=str(path), line=int(line[1]) if line else None)
+
+
+def _lines(text: str) -> dict[Where, int]:
+    """The line of every table and key. TOML's parser does not tell, so the text is looked through for them."""
+    found: dict[Where, int] = {}
+    counts: dict[Where, int] = {}
+    table: Where = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            table = _names(header["name"])
+            if header["open"] == "[[":
+                counts[table] = counts.get(table, -1) + 1
+                table = (*table, counts[table])
+            found.setdefault(table, number)
+        elif key := _KEY.match(line):
+            found.setdefault((*table, *_names(key["name"])), number)
+    return found
+
+
+def _names(dotted: str) -> Where:
+    return tuple(part.strip(" \t\"'") for part in dotted.split("."))
+
+
+def _line_of(where: Where, lines: Mapping[Where, int]) -> int | None:
+    """The line of a path, or that of the nearest table around it."""
+    while where and where not in lines:
+        where = where[:-1]
+    return lines.get(where)
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
 
 
 def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

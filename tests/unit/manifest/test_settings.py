@@ -8,16 +8,70 @@ from ftorch.core.errors import SettingsError
 from ftorch.core.money import Money
 from ftorch.manifest.settings import Settings, load_settings
 
+FULL = """\
+required_labels = ["team"]
+
+[local]
+rate = "0.50 USD"
+
+[ssh]
+rate = "0.00 USD"
+
+[[budgets]]
+label = "team=support"
+limit = "500.00 USD"
+
+[[budgets]]
+period = "week"
+limit = "50.00 USD"
+
+[prices.modal.H100]
+price = "0.001097 USD"
+unit = "second"
+source = "price list"
+date = 2026-07-01
+
+[store]
+url = "postgresql://db/ftorch"
+
+[[notify]]
+type = "slack"
+url = "env:SLACK_URL"
+
+[daemon]
+max_parallel_local = 2
+poll_s = 2.5
+"""
+
 
 def settings(folder: Path, text: str) -> Settings:
     (folder / "ftorch.toml").write_text(text)
     return load_settings(folder, {"XDG_CONFIG_HOME": str(folder / "none")})
 
 
+def user_and_project(folder: Path, user: str, project: str) -> Settings:
+    (folder / "config" / "ftorch").mkdir(parents=True)
+    (folder / "config" / "ftorch" / "ftorch.toml").write_text(user)
+    (folder / "ftorch.toml").write_text(project)
+    return load_settings(folder, {"XDG_CONFIG_HOME": str(folder / "config")})
+
+
 def test_no_file_means_defaults(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
 
     assert load_settings(tmp_path, {"XDG_CONFIG_HOME": str(tmp_path)}) == Settings()
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    found = settings(tmp_path, FULL)
+
+    assert [(rule.label, rule.period, str(rule.limit)) for rule in found.budgets] == [
+        ("team=support", "month", "500.00 USD"),
+        (None, "week", "50.00 USD"),
+    ]
+    assert (found.daemon.max_parallel_local, found.daemon.poll_s) == (2, 2.5)
+    assert (found.store.url, found.notify[0].url) == ("postgresql://db/ftorch", "env:SLACK_URL")
+    assert found.prices["modal"]["H100"]["unit"] == "second"
 
 
 def test_a_declared_rate_is_exact(tmp_path: Path) -> None:
@@ -37,24 +91,61 @@ def test_the_file_is_found_from_a_folder_below(tmp_path: Path) -> None:
     assert load_settings(tmp_path / "a" / "b", {"XDG_CONFIG_HOME": "/none"}).required_labels == ("team",)
 
 
-def test_the_project_wins_key_by_key_over_the_user(tmp_path: Path) -> None:
-    user = tmp_path / "config" / "ftorch"
-    user.mkdir(parents=True)
-    (user / "ftorch.toml").write_text('required_labels = ["team"]\n[local]\nrate = "9.00 USD"\n')
-    (tmp_path / "ftorch.toml").write_text('[local]\nrate = "1.00 USD"\n')
+def test_a_file_above_the_repository_is_not_the_projects(tmp_path: Path) -> None:
+    settings(tmp_path, 'required_labels = ["team"]\n')
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
 
-    found = load_settings(tmp_path, {"XDG_CONFIG_HOME": str(tmp_path / "config")})
+    assert load_settings(tmp_path / "repository", {"XDG_CONFIG_HOME": "/none"}) == Settings()
+
+
+def test_a_file_above_the_users_home_is_not_the_projects(tmp_path: Path) -> None:
+    settings(tmp_path, 'required_labels = ["team"]\n')
+    (tmp_path / "home" / "work").mkdir(parents=True)
+
+    env = {"XDG_CONFIG_HOME": "/none", "HOME": str(tmp_path / "home")}
+    assert load_settings(tmp_path / "home" / "work", env) == Settings()
+
+
+def test_the_project_wins_key_by_key_over_the_user(tmp_path: Path) -> None:
+    found = user_and_project(
+        tmp_path,
+        user='required_labels = ["team"]\n[local]\nrate = "9.00 USD"\n',
+        project='[local]\nrate = "1.00 USD"\n',
+    )
 
     assert found.declared_rates() == {"local": Money.parse("1.00 USD")}
     assert found.required_labels == ("team",)
+
+
+def test_every_key_knows_the_file_that_it_came_from(tmp_path: Path) -> None:
+    found = user_and_project(
+        tmp_path,
+        user='required_labels = ["team"]\n[local]\nrate = "9.00 USD"\n',
+        project='[local]\nrate = "1.00 USD"\n',
+    )
+
+    assert found.files() == {
+        "local.rate": tmp_path / "ftorch.toml",
+        "required_labels": tmp_path / "config" / "ftorch" / "ftorch.toml",
+    }
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("[local]\nrtae = 1\n", ":2: local.rtae: not a known key (did you mean 'rate'?)"),
+        ("[locl]\nrate = '1 USD'\n", ":1: locl: not a known key (did you mean 'local'?)"),
         ("[local]\nrate = 0.5\n", ":2: local.rate: 0.5 has no currency; write it as 0.5 USD"),
-        ("[local\n", ":1: "),
+        ("[local]\nrate = '1 USD'\n[ssh]\nrate = 5\n", ":4: ssh.rate: 5 has no currency; write it as 5 USD"),
+        ("local.rate = 5\n", ":1: local.rate: 5 has no currency"),
+        ("local = {rate = 5}\n", ":1: local.rate: 5 has no currency"),
+        ("local = 5\n", ":1: local: must be a block of keys, not 5"),
+        ("[[budgets]]\nlimit = '1 USD'\n[[budgets]]\nperiod = 'day'\n", ":3: budgets[1].limit: is required"),
+        ("[[budgets]]\nlimit = '1 USD'\nlabel = 'team'\n", ":3: budgets[0].label: must be key=value, such as"),
+        ("[daemon]\nmax_parallel_local = 0\n", ":2: daemon.max_parallel_local: must be at least 1, not 0"),
+        ("[daemon]\npoll_s = true\n", ":2: daemon.poll_s: must be a number, not true"),
+        ("[local\n", ":1: is not TOML: "),
+        ("a = 1\na = 2\n", ":2: is not TOML: cannot overwrite a value"),
         ("[[notify]]\ntype = 'slack'\nurl = 'https://hooks/secret'\n", ":3: notify[0].url: must name a place"),
     ],
 )
@@ -62,4 +153,25 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, expected: s
     with pytest.raises(SettingsError) as caught:
         settings(tmp_path, text)
 
-    assert f"ftorch.toml{expected}" in caught.value.message
+    assert caught.value.message.startswith(f"{tmp_path}/ftorch.toml{expected}")
+
+
+def test_an_address_that_was_written_out_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, "[[notify]]\ntype = 'slack'\nurl = 'https://hooks/secret'\n")
+
+    assert "hooks" not in caught.value.message
+
+
+def test_all_mistakes_of_a_file_come_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, "nope = 1\n[local]\nrate = 5\n[daemon]\npol_s = 1\n")
+
+    assert [fault.line for fault in caught.value.faults] == [1, 3, 5]
+
+
+def test_a_file_that_is_not_utf8_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "ftorch.toml").write_bytes(b"# caf\xe9\n")
+
+    with pytest.raises(SettingsError, match="is not UTF-8"):
+        load_settings(tmp_path, {"XDG_CONFIG_HOME": "/none"})
