@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from ftorch.jobs.plan import Resolved
     from ftorch.manifest.plan import Plan
     from ftorch.manifest.schema import Manifest
+    from ftorch.providers.status import ProviderStatus
 
 _POLL_S = 0.5
 _DAEMON_CHECK_S = 5.0
@@ -74,17 +74,6 @@ class Submitted:
 
     job: JobView
     is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderStatus:
-    """What is installed and set for one provider."""
-
-    state: str
-    variables: Mapping[str, str | None]
-    install: str | None
-    spend_source: str | None
-    live_check: str | None
 
 
 class Client:
@@ -261,12 +250,12 @@ class Client:
 
     def spend(self, *, by: str = "name", job: str | None = None, month: str | None = None) -> SpendReport:
         """What was spent, from the ledger. `by`: job, name, provider, model, method, month, label:KEY."""
-        from ftorch.costs.report import spend_report
+        from ftorch.costs.report import month_window, spend_report
 
         store = self._existing()
         if store is None:
             return spend_report([], {}, by=by)
-        start, end = _month(month)
+        start, end = month_window(month)
         job_id = pick(store, job).id if job else None
         entries = store.ledger_of(job_id) if job_id else store.ledger()
         runs = store.runs_of(job_id) if job_id else store.read().many(RunRow, sql.RUNS)
@@ -300,28 +289,16 @@ class Client:
 
     def provider_names(self) -> list[str]:
         """All providers that there are, and those that ftorch names but this version has not."""
-        from ftorch.manifest.credentials import PROVIDER_VARIABLES
-        from ftorch.providers.registry import entries
+        from ftorch.providers.status import provider_names
 
-        return list(dict.fromkeys([*entries(), *PROVIDER_VARIABLES]))
+        return provider_names()
 
     def provider_status(self, name: str) -> ProviderStatus:
-        """What is installed and set for a provider. Imports its class only when both are; sends nothing."""
-        from ftorch.manifest.credentials import PROVIDER_VARIABLES, environment
-        from ftorch.providers.registry import entries, missing_packages, provider_class
+        """What is installed and set for a provider. Sends nothing."""
+        from ftorch.manifest.credentials import environment
+        from ftorch.providers.status import provider_status
 
-        entry, needed = entries().get(name), PROVIDER_VARIABLES.get(name)
-        credentials = environment(self._env, self._cwd)
-        names = [*needed.required, *needed.optional] if needed else []
-        variables = {variable: credentials.source_of(variable) for variable in names}
-        is_set = all(variables[variable] for variable in (needed.required if needed else ()))
-        if entry is None:
-            return ProviderStatus("not in this version" if is_set else "not configured", variables, None, None, None)
-        if missing_packages(entry):
-            install = f"pip install -e '.[{entry.extra}]'"
-            return ProviderStatus("missing extra", variables, install, None, entry.live_check)
-        source = provider_class(name).capabilities.spend_source.value
-        return ProviderStatus("ready" if is_set else "not configured", variables, None, source, entry.live_check)
+        return provider_status(name, environment(self._env, self._cwd))
 
     def check_provider(self, name: str) -> str:
         """Ask a provider whose account the credentials are. Reads only; raises what the provider raises."""
@@ -467,15 +444,3 @@ def _not_yet(plan: Plan) -> list[str]:
 def _is_unpriced(run: RunRow) -> bool:
     """Charged, had something to pay for, and nobody named a price."""
     return run.charged_at is not None and run.billable_from is not None
-
-
-def _month(text: str | None) -> tuple[datetime | None, datetime | None]:
-    """The first moment of a month and of the next one, UTC."""
-    if text is None:
-        return None, None
-    try:
-        start = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
-    except ValueError:
-        raise UsageError(f"{text!r} is not a month", hint="write it as 2026-10") from None
-    following = (start + timedelta(days=32)).replace(day=1)
-    return start, following

@@ -6,9 +6,10 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from ftorch.core.errors import UsageError
 from ftorch.core.money import Money
 from ftorch.store import JobRow, LedgerRow
 
@@ -65,6 +66,17 @@ def spend_report(
     rows = sorted((_row(key, group) for key, group in groups.items()), key=lambda row: (-row.amount, row.key))
     total = Money.from_micro(sum(entry.amount_micro for entry in counted))
     return SpendReport(by, start, end, total.amount, total.currency, rows, unpriced_runs)
+
+
+def month_window(text: str | None) -> tuple[datetime | None, datetime | None]:
+    """The first moment of a month (`2026-10`) and of the next one, UTC. Raises UsageError for anything else."""
+    if text is None:
+        return None, None
+    try:
+        start = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageError(f"{text!r} is not a month", hint="write it as 2026-10") from None
+    return start, (start + timedelta(days=32)).replace(day=1)
 
 
 def _grouping(by: str, jobs: Mapping[str, JobRow]) -> Callable[[LedgerRow], str]:

@@ -11,28 +11,13 @@ import pytest
 
 from ftorch.core.errors import StoreError
 from ftorch.store import EventRow, JobRow, LedgerRow, SqliteStore, Transaction, sql
+from unit.jobs import rows
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
 
 def job(job_id: str = "job-1") -> JobRow:
-    return JobRow(
-        id=job_id,
-        name="support",
-        plan_hash="hash",
-        manifest_path="m.yaml",
-        dataset="d",
-        base_model="builtin:tiny",
-        method="sft",
-        provider="local",
-        state="planned",
-        desired="run",
-        limit_micro=None,
-        labels="{}",
-        host="here",
-        created_at=NOW,
-        next_at=NOW,
-    )
+    return rows.job(id=job_id)
 
 
 def entry(**changes: object) -> LedgerRow:
