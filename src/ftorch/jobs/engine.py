@@ -89,9 +89,15 @@ class Engine:
         waiting = [self._due(run, run.ended_at) for runs in runs_of.values() for run in runs if run.ended_at]
         return Tick(
             open_jobs=sum(decision.state not in TERMINAL | {JobState.UNKNOWN} for _, decision in decided),
-            under_way=len(self._busy),
+            under_way=self.under_way,
             next_at=min([at for at in (*due, *waiting) if at], default=None),
         )
+
+    @property
+    def under_way(self) -> int:
+        """Steps and observations that are in a thread now."""
+        with self._lock:
+            return len(self._busy)
 
     def close(self) -> None:
         """Wait for the steps that are under way. The daemon does not call it when it must leave at once."""
@@ -209,9 +215,10 @@ class Engine:
             if on_error:
                 on_error("a bug in ftorch; see the daemon's log")
         finally:
+            # Together: whoever sees that nothing is under way also sees that there may be more to do.
             with self._lock:
                 self._busy.discard(key)
-            self.progressed.set()
+                self.progressed.set()
 
     def _note_failure(self, job: JobRow, step: Step, words: str) -> None:
         """Note what went wrong where people look, and come back later: each time a little later."""

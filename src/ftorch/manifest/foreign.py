@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+
+from ftorch.core.suggest import did_you_mean
 
 FOREIGN: Mapping[str, tuple[str, str]] = {
     "adapter": ("axolotl", "method.lora"),
@@ -85,3 +87,11 @@ FOREIGN: Mapping[str, tuple[str, str]] = {
     "wandb": ("other tools", "tracking.wandb"),
 }
 """Their key -> (who says so, our dotted key)."""
+
+
+def unknown_key(key: str, allowed: Collection[str]) -> str:
+    """The sentence for a key that is not among `allowed`."""
+    if key in FOREIGN:
+        tool, ours = FOREIGN[key]
+        return f"not a known key ({key!r} is the name in {tool}; in ftorch it is {ours!r})"
+    return f"not a known key{did_you_mean(key, allowed)}"

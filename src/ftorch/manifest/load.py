@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ftorch.core.errors import Fault, ManifestError
 from ftorch.core.suggest import did_you_mean
 from ftorch.manifest.credentials import PROVIDER_VARIABLES
-from ftorch.manifest.faults import Where, dotted, faults_of
+from ftorch.manifest.faults import Where, allowed_at, dotted, faults_of
+from ftorch.manifest.foreign import unknown_key
 from ftorch.manifest.schema import Dpo, Manifest, Sft
 
 _LARGEST = 1 << 20
@@ -96,7 +97,7 @@ class _Document:
     lines: dict[Where, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
-    """Keys whose value could not be read: what the schema says about them is no news."""
+    """Keys that could not be read: what else is wrong with them is no news."""
     values: int = 0
 
     def line_of(self, where: Where) -> int | None:
@@ -106,11 +107,12 @@ class _Document:
         return self.lines.get(where, 1)
 
     def add(self, message: str, where: Where, line: int | None = None) -> None:
-        self.faults.append(Fault(message, self.file, line or self.line_of(where), dotted(where) or None))
+        if dotted(where) not in self.unread:
+            self.faults.append(Fault(message, self.file, line or self.line_of(where), dotted(where) or None))
 
     def add_unread(self, message: str, where: Where) -> None:
-        self.unread.add(dotted(where))
         self.add(message, where)
+        self.unread.add(dotted(where))
 
     def error(self) -> ManifestError:
         return ManifestError(sorted(self.faults, key=lambda fault: fault.line or 0))
@@ -139,6 +141,7 @@ def parse_manifest(text: str, file: str) -> Manifest:
         raise ManifestError([Fault("a manifest is a block of keys", file, document.line_of(()), hint=_INIT)])
     _check_provider_keys(value.get("provider"), document)
     _check_method_keys(value.get("method"), document)
+    take_out_unknown_keys(Manifest, value, document.add)
     try:
         manifest = Manifest.model_validate(value)
     except ValidationError as error:
@@ -239,6 +242,23 @@ def _scalar(node: yaml.Node, where: Where, document: _Document) -> object:
     except (ValueError, KeyError):
         document.add_unread(f"cannot be read as {kind}: {text[:40]!r}", where)
         return text
+
+
+def take_out_unknown_keys(
+    model: type[BaseModel], value: Any, report: Callable[[str, Where], object], where: Where = ()
+) -> None:
+    """Keys that no block of the schema has never reach it: among its own names for types, a key can look like one."""
+    if isinstance(value, list):
+        for number, inner in enumerate(value):
+            take_out_unknown_keys(model, inner, report, (*where, number))
+    # A block without keys of its own, such as `labels`, is free; that of `provider` has been checked already.
+    allowed = allowed_at(model, where) if isinstance(value, dict) and where != ("provider",) else []
+    for key in list(value) if isinstance(value, dict) else []:
+        if allowed and key not in allowed:
+            del value[key]
+            report(unknown_key(key, allowed), (*where, key))
+        else:
+            take_out_unknown_keys(model, value[key], report, (*where, key))
 
 
 def _check_provider_keys(block: Any, document: _Document) -> None:

@@ -13,7 +13,8 @@ from enum import StrEnum
 from pydantic import Field
 
 from ftorch.manifest.fields import Amount, Frozen, Json, SecretPlace
-from ftorch.manifest.schema import BaseModelRef, Budget, Eval, Lifetime, Method, Resources, Retry, Schedule, Tracking
+from ftorch.manifest.lifetime import Lifetime
+from ftorch.manifest.schema import BaseModelRef, Budget, Eval, Method, Resources, Retry, Schedule, Tracking
 
 
 class TokenSource(StrEnum):

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from ftorch.core.errors import Fault, SettingsError
-from ftorch.manifest.faults import Where, faults_of
+from ftorch.manifest.faults import Where, dotted, faults_of
 from ftorch.manifest.fields import Amount, Frozen, Json, Number, SecretPlace, Whole
+from ftorch.manifest.load import take_out_unknown_keys
 
 FILE = "ftorch.toml"
 
@@ -133,12 +134,23 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError([Fault("is not UTF-8", file=str(path))]) from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError([_slip(str(error), path)]) from error
-    lines = _lines(text)
+    if faults := _faults(values, path, _lines(text)):
+        raise SettingsError(sorted(faults, key=lambda fault: fault.line or 0))
+    return values
+
+
+def _faults(values: dict[str, Any], path: Path, lines: Mapping[Where, int]) -> list[Fault]:
+    faults: list[Fault] = []
+
+    def report(message: str, where: Where) -> None:
+        faults.append(Fault(message, str(path), _line_of(where, lines), dotted(where)))
+
+    take_out_unknown_keys(Settings, values, report)
     try:
         Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(faults_of(error, Settings, str(path), lambda where: _line_of(where, lines))) from error
-    return values
+        faults += faults_of(error, Settings, str(path), lambda where: _line_of(where, lines))
+    return faults
 
 
 def _slip(words: str, path: Path) -> Fault:

@@ -74,7 +74,7 @@ class Desk:
     def wait(self) -> None:
         """Until no step is under way."""
         idle = threading.Event()
-        while self.engine._busy:
+        while self.engine.under_way:
             idle.wait(0.001)
 
     def run_until(self, is_done: Callable[[], bool], *, seconds: int = 3600, step: float = 5.0) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -295,6 +296,16 @@ def test_broken_yaml_is_named_in_plain_words_at_the_line_to_mend(line: str, expe
     [found] = faults(f"{GOOD}{line}\n")
 
     assert found.startswith(expected)
+
+
+@pytest.mark.parametrize("key", ["manifest", "str", "int", "literal", "v[x", "function-after[f(), str]"])
+def test_a_key_that_looks_like_a_type_of_the_schema_is_an_unknown_key(key: str) -> None:
+    text = changed("{type: sft}", f"{{type: sft, {json.dumps(key)}: 1}}")
+
+    assert faults(f"{text}{json.dumps(key)}: 1\n") == [
+        f"m.yaml:4: method.{key}: not a known key",
+        f"m.yaml:7: {key}: not a known key",
+    ]
 
 
 def test_all_mistakes_come_at_once_in_the_order_of_their_lines() -> None:

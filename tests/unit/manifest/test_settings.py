@@ -142,6 +142,8 @@ def test_every_key_knows_the_file_that_it_came_from(tmp_path: Path) -> None:
         ("local = 5\n", ":1: local: must be a block of keys, not 5"),
         ("[[budgets]]\nlimit = '1 USD'\n[[budgets]]\nperiod = 'day'\n", ":3: budgets[1].limit: is required"),
         ("[[budgets]]\nlimit = '1 USD'\nlabel = 'team'\n", ":3: budgets[0].label: must be key=value, such as"),
+        ("settings = 1\n", ":1: settings: not a known key"),
+        ("[local]\nstr = 1\n", ":2: local.str: not a known key"),
         ("[daemon]\nmax_parallel_local = 0\n", ":2: daemon.max_parallel_local: must be at least 1, not 0"),
         ("[daemon]\npoll_s = true\n", ":2: daemon.poll_s: must be a number, not true"),
         ("[local\n", ":1: is not TOML: "),
