@@ -89,9 +89,12 @@ class Writer:
         connection.execute("SAVEPOINT change")
         try:
             value = change(connection)
-        except BaseException as error:  # noqa: BLE001  handed to the caller through its future
+        except BaseException as error:
+            if not connection.in_transaction:
+                # SQLite has undone the whole group by itself, as it does when the disk is full.
+                raise
             connection.execute("ROLLBACK TO change")
-            return None, error
-        finally:
             connection.execute("RELEASE change")
+            return None, error
+        connection.execute("RELEASE change")
         return value, None

@@ -218,3 +218,32 @@ def _state(store: SqliteStore) -> str:
     read = store.job("job-1")
     assert read is not None
     return read.state
+
+
+def test_a_full_disk_is_said_in_words_and_nothing_is_lost(store: SqliteStore) -> None:
+    store.write(lambda tx: tx.put_meta("kept", "yes"))
+
+    def change(tx: Transaction) -> None:
+        tx.scalar("PRAGMA max_page_count = 1")
+        tx.put_meta("large", "x" * 1_000_000)
+
+    with pytest.raises(StoreError, match="no space left"):
+        store.write(change)
+
+    assert (store.meta("kept"), store.meta("large")) == ("yes", None)
+
+
+def test_a_database_that_somebody_keeps_locked_is_said_in_words(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftorch.store.sqlite._BUSY_S", 0.05)
+    holder = sqlite3.connect(store.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(StoreError, match="locked by another process"):
+        store.write(lambda tx: tx.put_meta("a", "b"))
+
+    holder.execute("ROLLBACK")
+    holder.close()
+    store.write(lambda tx: tx.put_meta("a", "b"))
+    assert store.meta("a") == "b"
