@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftorch.core.errors import Fault, ManifestError
+from ftorch.manifest.lifetime import Lifetime
 from ftorch.manifest.load import load_manifest, parse_manifest
-from ftorch.manifest.schema import Manifest
+from ftorch.manifest.schema import Dataset, Dpo, Gate, Manifest, Sft
 
 GOOD = """\
 version: 1
@@ -502,3 +503,16 @@ def test_no_slip_of_the_pen_raises_anything_but_a_manifest_error(cuts: list[tupl
         text = text[:start] + piece + text[start + length :]
 
     assert all(str(fault).encode() for fault in faults_if_any(text))
+
+
+KEYS = sorted({key for model in (Manifest, Sft, Dpo, Dataset, Lifetime, Gate) for key in model.model_fields})
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.sampled_from(["sft", "dpo", "1 USD", "local"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(values=st.dictionaries(st.sampled_from(sorted(Manifest.model_fields)), ANYTHING, max_size=6))
+def test_no_value_under_any_key_raises_anything_but_a_manifest_error(values: dict[str, object]) -> None:
+    assert all(str(fault).encode() for fault in faults_if_any(yaml.safe_dump({**yaml.safe_load(GOOD), **values})))
