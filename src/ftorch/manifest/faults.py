@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from ftorch.core.errors import Fault
 from ftorch.core.suggest import did_you_mean
-from ftorch.manifest.foreign import FOREIGN
+from ftorch.manifest.foreign import unknown_key
 
 Where = tuple[str | int, ...]
 
@@ -31,6 +31,12 @@ _TYPES: Mapping[str, str] = {
     "list_type": "a list",
     "model_attributes_type": "a block of keys",
 }
+_SENTENCES: Mapping[str, str] = {
+    "missing": "is required",
+    "string_too_short": "must not be empty",
+    "union_tag_not_found": "needs a type: sft or dpo",
+}
+_YAML_WORDS: Mapping[bool | None, str] = {None: "null", True: "true", False: "false"}
 _BOUNDS: Mapping[str, tuple[str, str]] = {
     "greater_than": ("must be greater than", "gt"),
     "greater_than_equal": ("must be at least", "ge"),
@@ -45,10 +51,17 @@ def faults_of(
     """Every finding once, in the order of the lines."""
     found: dict[tuple[str, str], Fault] = {}
     for detail in error.errors(include_url=False):
-        where = users_path(model, detail["loc"])
+        where = _where(model, detail)
         fault = Fault(_words(detail, where, model), file=file, line=line_of(where), key=dotted(where) or None)
         found.setdefault((fault.key or "", fault.message), fault)
     return sorted(found.values(), key=lambda fault: (fault.line or 0, fault.key or ""))
+
+
+def _where(model: type[BaseModel], detail: ErrorDetails) -> Where:
+    if detail["type"] == "extra_forbidden":
+        # The last part is the user's own key, also where it looks like one of pydantic's names: `str`, `v[x`.
+        return (*users_path(model, detail["loc"][:-1]), detail["loc"][-1])
+    return users_path(model, detail["loc"])
 
 
 def dotted(where: Where) -> str:
@@ -92,18 +105,16 @@ def allowed_at(model: type[BaseModel], where: Where) -> list[str]:
 def _words(detail: ErrorDetails, where: Where, model: type[BaseModel]) -> str:
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind == "extra_forbidden":
-        return _unknown_key(str(where[-1]), allowed_at(model, where[:-1]))
-    if kind == "missing":
-        return "is required"
+        return unknown_key(str(where[-1]), allowed_at(model, where[:-1]))
+    if kind in _SENTENCES:
+        return _SENTENCES[kind]
     if kind in _TYPES:
         return f"must be {_TYPES[kind]}, not {_shown(value)}"
     if kind in _BOUNDS:
         words, name = _BOUNDS[kind]
-        return f"{words} {context[name]:g}, not {_shown(value)}"
+        return f"{words} {context[name]:.15g}, not {_shown(value)}"
     if kind in ("literal_error", "enum"):
         return _not_one_of(value, str(context["expected"]))
-    if kind == "union_tag_not_found":
-        return "needs a type: sft or dpo"
     if kind == "union_tag_invalid":
         return f"type must be sft or dpo, not {_shown(context.get('tag'))}"
     if kind == "value_error":
@@ -111,13 +122,6 @@ def _words(detail: ErrorDetails, where: Where, model: type[BaseModel]) -> str:
     if kind == "string_pattern_mismatch":
         return _pattern_words(where, value)
     return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, not {_shown(value)}"
-
-
-def _unknown_key(key: str, allowed: Iterable[str]) -> str:
-    if key in FOREIGN and key not in allowed:
-        tool, ours = FOREIGN[key]
-        return f"not a known key ({key!r} is the name in {tool}; in ftorch it is {ours!r})"
-    return f"not a known key{did_you_mean(key, allowed)}"
 
 
 def _not_one_of(value: object, expected: str) -> str:
@@ -134,7 +138,8 @@ def _pattern_words(where: Where, value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    """The value as YAML and TOML write it."""
+    text = _YAML_WORDS[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

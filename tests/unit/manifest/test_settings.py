@@ -117,6 +117,12 @@ def test_the_project_wins_key_by_key_over_the_user(tmp_path: Path) -> None:
     assert found.required_labels == ("team",)
 
 
+def test_two_files_may_share_a_table(tmp_path: Path) -> None:
+    found = user_and_project(tmp_path, user="[daemon]\nmax_parallel_local = 3\n", project="[daemon]\npoll_s = 2\n")
+
+    assert (found.daemon.max_parallel_local, found.daemon.poll_s) == (3, 2.0)
+
+
 def test_every_key_knows_the_file_that_it_came_from(tmp_path: Path) -> None:
     found = user_and_project(
         tmp_path,
