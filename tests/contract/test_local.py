@@ -61,8 +61,8 @@ class LocalBench(Bench):
 
     def kill(self, ref: RunRef) -> Observation:
         self.start(ref)
-        self.until(RunState.RUNNING, ref)
-        while not (self._folder(ref) / "out" / "events.jsonl").exists():
+        # Before its first event is whole, a dead trainer has not begun, and its run would be started again.
+        while self.provider.observe([ref])[ref].billable_from is None:
             self.wait()
         kill(self._pid(ref))
         return self.until(RunState.STOPPED, ref)
