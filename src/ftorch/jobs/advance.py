@@ -9,7 +9,7 @@ from ftorch.jobs.context import Context
 from ftorch.jobs.serial import changes, progress_text, ref
 from ftorch.jobs.submit import order_for
 from ftorch.providers.base import ENDED, Observation, Provider, RunState
-from ftorch.store import JobRow, RunRow, Transaction
+from ftorch.store import JobRow, RunRow, Transaction, sql
 
 _KEEP_FRESH = timedelta(seconds=30)
 """An observation that changes nothing is written this often, so that a reader sees that somebody looks."""
@@ -49,9 +49,23 @@ def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> Non
 
     def change(tx: Transaction) -> None:
         for run, observation in news:
-            _apply(context, tx, run, observation)
+            if (current := _still_open(tx, run, observation)) is not None:
+                _apply(context, tx, current, observation)
 
     context.store.write(change)
+
+
+def _still_open(tx: Transaction, run: RunRow, seen: Observation) -> RunRow | None:
+    """The run as it is now, unless it has ended or somebody has seen it later.
+
+    What was seen stays true when a start or a cancel changed the row meanwhile; dropping it would leave a run whose
+    start is repeated at every look unseen for as long as that goes on.
+    """
+    current = tx.one(RunRow, sql.RUN, key=run.key)
+    if current is None or current.ended_at is not None or current.sends != run.sends:
+        return None
+    is_older = current.observed_at is not None and current.observed_at > seen.observed_at
+    return None if is_older else current
 
 
 def _is_news(run: RunRow, seen: Observation) -> bool:

@@ -16,6 +16,7 @@ from ftorch.core.errors import CredentialsError, UsageError
 from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
 from ftorch.jobs.admit import ask_cancel, ask_retry
+from ftorch.jobs.advance import observe
 from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine
 from ftorch.manifest.plan import Plan
@@ -84,7 +85,12 @@ class Desk:
             if is_done():
                 return
             self.clock.advance(step)
-        raise AssertionError(f"not within {seconds} s of the clock")
+        told = [
+            f"{event.at:%H:%M:%S} {event.event}"
+            for job in self.context.store.jobs()
+            for event in self.context.store.events_of(job.id)
+        ]
+        raise AssertionError(f"not within {seconds} s of the clock: {told}")
 
     def job(self, job_id: str) -> JobRow:
         found = self.context.store.job(job_id)
@@ -402,3 +408,28 @@ def test_a_new_engine_goes_on_where_the_old_one_stopped(desk: Desk) -> None:
     job = desk.finish(job_id)
 
     assert (job.state, len(desk.cloud.runs)) == ("succeeded", 1)
+
+
+def test_what_was_seen_counts_although_a_start_changed_the_row_meanwhile(desk: Desk) -> None:
+    job_id = desk.submit()
+    desk.run_until(lambda: desk.job(job_id).state == "running")
+    [stale] = desk.runs(job_id)
+    desk.context.change_run(stale, next_at=desk.clock.now() + timedelta(seconds=1))
+    desk.cloud.end(desk.cloud.runs[0], RunState.FAILED)
+
+    observe(desk.context, desk.context.open_provider(NAME), [stale])
+
+    assert desk.runs(job_id)[0].state == "failed"
+
+
+def test_what_was_seen_of_a_run_that_has_ended_meanwhile_changes_nothing(desk: Desk) -> None:
+    job_id = desk.submit()
+    desk.run_until(lambda: desk.job(job_id).state == "running")
+    [open_run] = desk.runs(job_id)
+    desk.finish(job_id)
+    before = desk.runs(job_id)
+    desk.clock.advance(60)
+
+    observe(desk.context, desk.context.open_provider(NAME), [open_run])
+
+    assert desk.runs(job_id) == before
