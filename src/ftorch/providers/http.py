@@ -10,14 +10,11 @@ Redirects are not followed: one would send a create again, or our key to another
 
 from __future__ import annotations
 
-import json as jsonlib
-import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -39,6 +36,7 @@ from ftorch.core.errors import (
     SubmitUnknownError,
 )
 from ftorch.core.files import translated
+from ftorch.providers.wire import NOT_SENT, refusal, retry_after
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Value = TypeVar("Value")
@@ -50,9 +48,6 @@ _JITTER = wait_random_exponential(multiplier=0.5, max=4)
 _DEFAULT_PAUSE_S = 5.0
 _KEPT_OF_BODY = 4000
 _KEPT_OF_WORDS = 400
-
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-"""What proves that no byte of a request has left; every other failure may have come after the provider read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +262,7 @@ class Http:
         request.extensions["trace"] = refuse_when_late
         try:
             return self._client.send(request, follow_redirects=False)
-        except _NOT_SENT as error:
+        except NOT_SENT as error:
             raise self._unreachable(call, error) from error
         except httpx.RequestError as error:
             words = f"the answer of {self._provider} to {call.operation} was lost: {self._reason(call, error)}"
@@ -297,7 +292,7 @@ class Http:
             return self._key_refused(call, words)
         if status == httpx.codes.NOT_FOUND and call.not_found:
             return self._error(RunNotFoundError, call, f"{self._provider} has no {call.not_found}", response)
-        pause_s = _retry_after(response, self._clock.now())
+        pause_s = retry_after(response, self._clock.now())
         if status == httpx.codes.TOO_MANY_REQUESTS:
             return _AgainError(self._error(RateLimitedError, call, self._wait_words(call), response), pause_s)
         said = f"{self._provider} answered {call.operation} with {status}: {words}"
@@ -331,7 +326,7 @@ class Http:
         if issubclass(kind, ProviderProtocolError) and response is not None:
             more["body"] = self._shown(call, response.text, _KEPT_OF_BODY)
         if issubclass(kind, RateLimitedError):
-            asked_s = _retry_after(response, self._clock.now()) if response is not None else None
+            asked_s = retry_after(response, self._clock.now()) if response is not None else None
             more["retry_after_s"] = _DEFAULT_PAUSE_S if asked_s is None else asked_s
         error = kind(message, provider=self._provider, operation=call.operation, **more)
         error.request_id = response.headers.get(self._request_id_header) if response is not None else None
@@ -358,7 +353,7 @@ class Http:
 
     def _words(self, call: _Call, response: httpx.Response) -> tuple[str, str]:
         """The provider's own error code and words."""
-        code, words = _refusal(response.text)
+        code, words = refusal(response.text)
         return code, self._shown(call, words, _KEPT_OF_WORDS) or response.reason_phrase
 
     def _shown(self, call: _Call, text: str, length: int) -> str:
@@ -373,45 +368,12 @@ def _parsed(answer: type[Answer], response: httpx.Response) -> Answer:
     return answer.model_validate_json(response.content or b"{}")
 
 
-def _refusal(body: str) -> tuple[str, str]:
-    """Code and words from the shapes that error bodies usually have; the body itself where it has another."""
-    try:
-        value: Any = jsonlib.loads(body)
-    except ValueError:
-        return "", body
-    match value:
-        case {"error": {"message": str(words), **rest}}:
-            return str(rest.get("code", "")), words
-        case {"error": str(words)} | {"message": str(words)} | {"detail": str(words)}:
-            return str(value.get("code", "")), words
-        case _:
-            return "", body
-
-
 def _pause(state: RetryCallState) -> float:
     """What the provider asked for, else exponential with full jitter."""
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, _AgainError) and error.pause_s is not None:
         return error.pause_s
     return _JITTER(state)
-
-
-def _retry_after(response: httpx.Response, now: datetime) -> float | None:
-    """The header in both its forms, seconds and an HTTP date; None when it is missing or cannot be read."""
-    value = response.headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = _seconds_until(value, now)
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
-
-
-def _seconds_until(value: str, now: datetime) -> float:
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return math.nan
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
 
 
 def _append(response: httpx.Response, part: Path) -> None:
