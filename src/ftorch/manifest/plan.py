@@ -12,9 +12,10 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from ftorch.manifest.evaluation import Eval
 from ftorch.manifest.fields import Amount, Frozen, Json, SecretPlace
 from ftorch.manifest.lifetime import Lifetime
-from ftorch.manifest.schema import BaseModelRef, Budget, Eval, Method, Resources, Retry, Schedule, Tracking
+from ftorch.manifest.schema import BaseModelRef, Budget, Method, Resources, Retry, Schedule, Tracking
 
 
 class TokenSource(StrEnum):

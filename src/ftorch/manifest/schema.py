@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from ftorch.manifest.evaluation import Eval
 from ftorch.manifest.fields import Amount, Duration, Frozen, Json, Name, Number, SecretPlace, Whole
 from ftorch.manifest.lifetime import Lifetime
 
@@ -256,34 +257,6 @@ class Retry(Frozen):
     )
     max_runs: Whole = Field(3, ge=1, le=20, description="runs in all, the first one included")
     then: Literal["fail", "next_provider"] = Field("fail", description="what follows the last run")
-
-
-class Guardrail(Frozen):
-    """A figure that must hold beside the primary one."""
-
-    metric: str = Field(description="its name, as under eval.metrics")
-    at_least: Number | None = Field(None, description="fails below")
-    at_most: Number | None = Field(None, description="fails above")
-
-
-class Gate(Frozen):
-    """What the tuned model must show on held-out rows. A point estimate never passes."""
-
-    primary: str = Field("exact_match", description="the metric that decides")
-    at_least: Number | None = Field(None, description="the tuned model's figure must be this or better")
-    beats: str | None = Field(None, description="a model of compare_to that it must be better than")
-    no_worse_by: Number | None = Field(None, description="how far it may lie below that model")
-    confidence: Number = Field(0.95, gt=0.5, lt=1, description="of the interval that must hold all this")
-    guardrails: tuple[Guardrail, ...] = Field((), description="further figures that must hold")
-
-
-class Eval(Frozen):
-    """How the adapter is judged on the held-out split."""
-
-    compare_to: tuple[str, ...] = Field(("base",), description="the models to compare with; base when not given")
-    metrics: tuple[str, ...] = Field(("exact_match",), description="what is measured; exact_match when not given")
-    gate: Gate | None = Field(None, description="what must hold for the adapter to be promoted")
-    where: str = Field("auto", description="auto, here, provider, or the URL of an OpenAI-compatible endpoint")
 
 
 class ScheduleTrigger(StrEnum):

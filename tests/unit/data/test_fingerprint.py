@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftorch.data.fingerprint import answer_print, fingerprint, normalise, to_hex
+from ftorch.core.normalise import normalise
+from ftorch.data.fingerprint import answer_print, fingerprint, to_hex
 from ftorch.data.records import Completion, Message
 
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftorch.core.errors import Fault, ManifestError
+from ftorch.manifest.evaluation import Gate
 from ftorch.manifest.lifetime import Lifetime
 from ftorch.manifest.load import load_manifest, parse_manifest
-from ftorch.manifest.schema import Dataset, Dpo, Gate, Manifest, Sft
+from ftorch.manifest.schema import Dataset, Dpo, Manifest, Sft
 
 GOOD = """\
 version: 1
