@@ -12,22 +12,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ftorch.core.clock import Clock, SystemClock
 from ftorch.core.errors import NotFinishedError, UsageError
 from ftorch.core.paths import Home
-from ftorch.jobs.views import EventView, JobView, event_views, job_views, pick
+from ftorch.jobs.views import AdapterView, EventView, JobView, Submitted, event_views, job_views, pick
 from ftorch.store import JobRow, RunRow, SqliteStore, sql
 
 if TYPE_CHECKING:
-    from ftorch.costs.estimate import Estimate
+    from datetime import date
+
+    from ftorch.costs.lifetime import LifetimeReport
     from ftorch.costs.report import SpendReport
     from ftorch.jobs.context import Context
+    from ftorch.jobs.evaluate import EvaluationReport
     from ftorch.jobs.plan import Resolved
-    from ftorch.manifest.plan import Plan
+    from ftorch.jobs.preview import PlanView
+    from ftorch.manifest.evaluation import Hosted
     from ftorch.manifest.schema import Manifest
     from ftorch.providers.status import ProviderStatus
 
@@ -37,43 +40,6 @@ _OPEN_TO_A_PERSON = "unknown"
 
 Progress = Callable[[str, int, int], None]
 """Told (what, done, total) while something long is under way."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterView:
-    """An adapter that came home."""
-
-    job: str
-    name: str
-    path: Path
-    receipt: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class PlanView:
-    """A manifest resolved: what would be done, and our estimate. Nothing was sent."""
-
-    plan: Plan
-    plan_hash: str
-    estimate: Estimate
-    provider: str
-    price_source: str
-    live_check: str
-    standing_job: str | None
-    """The open or succeeded job that this plan already has; submitting it again would print this one."""
-    changes: Sequence[tuple[str, str, str]]
-    """What differs from the newest job of the same name: (key, then, now)."""
-    warnings: Sequence[str]
-    resolved: Resolved = field(repr=False)
-    """What `submit` takes, so that the data is not checked twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """What `submit` did."""
-
-    job: JobView
-    is_new: bool
 
 
 class Client:
@@ -125,6 +91,7 @@ class Client:
         uploaded or spent.
         """
         from ftorch.jobs.admit import admit
+        from ftorch.jobs.preview import PlanView
 
         view = manifest if isinstance(manifest, PlanView) else self.plan(manifest)
         context = self._opened()
@@ -248,6 +215,48 @@ class Client:
         receipt = verify(folder)
         return AdapterView(receipt["job"], receipt["name"], folder, receipt)
 
+    def evaluate(
+        self,
+        subject: str,
+        *,
+        against: Sequence[str] = (),
+        hosted: Hosted | None = None,
+        scores: Path | None = None,
+    ) -> EvaluationReport:
+        """Judge an adapter on its job's held-out rows, and keep the report with the job.
+
+        `subject` is a job, an adapter's folder, or a manifest, whose `eval` then counts. `against`: base, hosted, or
+        adapters; what `eval.compare_to` says when empty. `hosted` says where the hosted model answers, `scores` is a
+        file with answers that it gave elsewhere. Models on this machine answer here, now: minutes.
+
+        Raises DataError, ArtifactError, UsageError, CredentialsError, BudgetError, ProviderError or NotFinishedError;
+        what was answered until then is kept.
+        """
+        from ftorch.jobs.admit import adapter_folder
+        from ftorch.jobs.evaluate import ask, evaluate
+
+        store = self._readable()
+        asked = ask(store, subject, self._cwd, against=against, hosted=hosted, scores=scores)
+        return evaluate(
+            self._opened(), asked, lambda reference: adapter_folder(store, reference, self._cwd), self._progress
+        )
+
+    def prompts(self, subject: str) -> list[dict[str, object]]:
+        """The held-out rows of a job without their answers: {row_sha256, messages}, for a tool that answers them."""
+        from ftorch.jobs.evaluate import prompts
+        from ftorch.jobs.subject import subject as find
+
+        return prompts(find(self._readable(), subject, self._cwd))
+
+    def lifetime(self, subject: str, *, start: date | None = None) -> LifetimeReport:
+        """Does the fine-tune pay? `subject` is a manifest or a job; `start` is when it begins, today when not given.
+
+        Raises ManifestError or UsageError where no `lifetime` says volume and prices.
+        """
+        from ftorch.jobs.pays import lifetime_of
+
+        return lifetime_of(self._existing(), subject, self._cwd, start=start or self._clock.now().date())
+
     def spend(self, *, by: str = "name", job: str | None = None, month: str | None = None) -> SpendReport:
         """What was spent, from the ledger. `by`: job, name, provider, model, method, month, label:KEY."""
         from ftorch.costs.report import month_window, spend_report
@@ -349,32 +358,9 @@ class Client:
         return manifest.source or self._cwd / "(manifest)"
 
     def _view(self, resolved: Resolved) -> PlanView:
-        """The plan with its estimate. Raises BudgetError when the estimate is above the limit."""
-        from ftorch.costs import budget
-        from ftorch.jobs.admit import difference, stands_for
-        from ftorch.jobs.stage import estimate
-        from ftorch.providers.registry import entries, provider_class
+        from ftorch.jobs.preview import preview
 
-        plan = resolved.plan
-        name = plan.providers[0]
-        provider = provider_class(name).from_env(self._credentials())
-        placement = provider.placements(plan)[0]
-        computed = estimate(plan, placement)
-        budget.check(plan, computed)
-        store = self._existing()
-        standing = stands_for(store.read().many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)) if store else None
-        return PlanView(
-            plan=plan,
-            plan_hash=plan.hash,
-            estimate=computed,
-            provider=name,
-            price_source=provider.capabilities.spend_source.value,
-            live_check=entries()[name].live_check,
-            standing_job=standing.id if standing else None,
-            changes=difference(store, plan) if store else [],
-            warnings=[*map(str, resolved.prepared.report.warnings), *_not_yet(plan)],
-            resolved=resolved,
-        )
+        return preview(resolved, self._existing(), self._credentials())
 
     def _credentials(self) -> Mapping[str, str]:
         from ftorch.manifest.credentials import environment
@@ -433,12 +419,6 @@ def seconds_of(text: str) -> float:
         return float(number) * units[unit]
     except ValueError:
         raise UsageError(f"{text!r} is not a duration", hint="write a number and s, m, h or d, such as 4h") from None
-
-
-def _not_yet(plan: Plan) -> list[str]:
-    """What the manifest asks for and this version only keeps."""
-    kept = [name for name in ("eval", "lifetime", "schedule") if getattr(plan, name) is not None]
-    return [f"{name} is kept with the job; this version of ftorch does not act on it yet" for name in kept]
 
 
 def _is_unpriced(run: RunRow) -> bool:

@@ -18,6 +18,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "logs": ("jobs:logs", "Print the log of a job's newest run."),
     "cancel": ("jobs:cancel", "Stop a job."),
     "adapters": ("adapters:adapters", "List adapters that came home; path, verify."),
+    "eval": ("eval:evaluate", "Judge an adapter on held-out rows, against base, hosted or another adapter."),
+    "lifetime": ("lifetime:lifetime", "Does the fine-tune pay? Two lifetimes, the crossover, the verdict."),
     "spend": ("spend:spend", "What was spent, from the ledger."),
     "ledger": ("spend:ledger", "List the ledger's entries."),
     "daemon": ("daemon:daemon", "The process that moves jobs forward: run, start, stop, status."),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ftorch.cli.common import json_option, make_client, manifest_argument
 from ftorch.cli.output import duration, print_json, say, table
-from ftorch.client import PlanView
 from ftorch.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftorch.jobs.preview import PlanView
 
 _PROVIDERS = ("local", "together", "modal", "lambda", "anyscale", "ray", "ssh")
 
@@ -128,6 +131,8 @@ def _show_plan(view: PlanView) -> None:
             ("budget", str(plan.budget.limit) if plan.budget else "none"),
         ],
     )
+    for words in view.sample_size:
+        say(f"gate: {words}")
 
 
 def _plan_object(view: PlanView) -> dict[str, object]:
@@ -139,5 +144,6 @@ def _plan_object(view: PlanView) -> dict[str, object]:
         "live_check": view.live_check,
         "standing_job": view.standing_job,
         "changes": [{"key": key, "then": then, "now": now} for key, then, now in view.changes],
+        "sample_size": view.sample_size,
         "warnings": view.warnings,
     }

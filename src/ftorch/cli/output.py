@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -31,6 +32,8 @@ def to_json(value: Any) -> Any:
     """A value as JSON has it: money with currency, moments in RFC 3339 UTC, unknown as null."""
     if isinstance(value, tuple(_AS_JSON)):
         return next(convert(value) for kind, convert in _AS_JSON.items() if isinstance(value, kind))
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON knows no infinity: a bound that nothing bounds is unknown
     if dataclasses.is_dataclass(value):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from ftorch.client import AdapterView
 from ftorch.core.errors import UsageError
 from ftorch.core.money import Money
 from ftorch.core.suggest import did_you_mean
 from ftorch.costs.report import SpendReport
-from ftorch.jobs.views import JobView, Spend
+from ftorch.jobs.views import Spend
 from ftorch.store import LedgerRow
 
 
@@ -90,16 +91,18 @@ class ErrorAnswer:
     key: str | None
 
 
-_SHAPES: Mapping[str, tuple[type, bool]] = {
-    "jobs": (JobView, True),
-    "job": (JobView, False),
-    "adapters": (AdapterView, True),
-    "spend": (SpendAnswer, False),
-    "ledger": (LedgerAnswer, True),
-    "providers": (ProviderAnswer, True),
-    "error": (ErrorAnswer, False),
+_SHAPES: Mapping[str, tuple[str, bool]] = {
+    "jobs": ("ftorch.jobs.views:JobView", True),
+    "job": ("ftorch.jobs.views:JobView", False),
+    "adapters": ("ftorch.jobs.views:AdapterView", True),
+    "eval": ("ftorch.jobs.evaluate:EvaluationReport", False),
+    "lifetime": ("ftorch.costs.lifetime:LifetimeReport", False),
+    "spend": ("ftorch.cli.shapes:SpendAnswer", False),
+    "ledger": ("ftorch.cli.shapes:LedgerAnswer", True),
+    "providers": ("ftorch.cli.shapes:ProviderAnswer", True),
+    "error": ("ftorch.cli.shapes:ErrorAnswer", False),
 }
-"""Name -> (shape of one thing, whether the answer is a list of them)."""
+"""Name -> (shape of one thing, whether the answer is a list of them). By name: reading jobs must not load the rest."""
 
 
 def spend_answer(report: SpendReport) -> SpendAnswer:
@@ -141,8 +144,9 @@ def output_schema(name: str | None) -> dict[str, Any]:
     if name is None or name not in _SHAPES:
         words = f"no output is called {name!r}{did_you_mean(name, _SHAPES)}" if name else "which output?"
         raise UsageError(words, hint=f"one of: {', '.join(_SHAPES)}")
-    shape, is_list = _SHAPES[name]
-    body = _of_dataclass(shape)
+    place, is_list = _SHAPES[name]
+    module, _, attribute = place.partition(":")
+    body = _of_dataclass(getattr(import_module(module), attribute))
     answer = {"type": "array", "items": body} if is_list else body
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"ftorch {name} --json", **answer}
 
@@ -156,6 +160,7 @@ def _of_dataclass(shape: type) -> dict[str, Any]:
 _SIMPLE: Mapping[Any, dict[str, Any]] = {
     str: {"type": "string"},
     int: {"type": "integer"},
+    float: {"type": "number"},
     bool: {"type": "boolean"},
     Path: {"type": "string"},
     Decimal: {"type": "string", "pattern": r"^-?[0-9]+\.[0-9]+$"},
@@ -168,6 +173,8 @@ _SIMPLE: Mapping[Any, dict[str, Any]] = {
 def _of_type(hint: Any) -> dict[str, Any]:
     if hint in _SIMPLE:
         return dict(_SIMPLE[hint])
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return {"enum": [member.value for member in hint]}
     arguments = get_args(hint)
     match get_origin(hint):
         case origin if origin in (types.UnionType, Union):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ftorch.cli.common import Watcher, finish, job_argument, json_option, make_client, manifest_argument, yes_option
 from ftorch.cli.manifest import show_changes, show_estimate
 from ftorch.cli.output import print_json, say
-from ftorch.client import Client, PlanView
+from ftorch.client import Client
 from ftorch.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftorch.jobs.preview import PlanView
 
 _NOBODY_ELSE_IS_PAID = ("declared", "none")
 

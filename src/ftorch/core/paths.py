@@ -59,6 +59,11 @@ class Home:
         """Adapters brought home, one folder per job."""
         return self.root / "adapters"
 
+    @property
+    def evaluations(self) -> Path:
+        """What models answered to held-out rows, by model and rows; kept, so that nothing is answered twice."""
+        return self.root / "evaluations"
+
     def ensure(self) -> Self:
         """Make the folder. Raises StoreError when it cannot be made or written."""
         try:

@@ -53,13 +53,14 @@ def bound(plan: Plan, estimate: Estimate, *, rate: Decimal | None, committed: Mo
             f"budget.limit, {plan.budget.limit}, is used up: {committed} is spent or held",
             hint="raise budget.limit, then run `ftorch jobs retry JOB`",
         )
-    affordable_s = _seconds_for(left, rate)
+    affordable_s = seconds_for(left, rate)
     allowed = [seconds for seconds in (wanted_s, affordable_s) if seconds is not None]
     max_duration_s = min(allowed, default=None)
     return Bound(max_duration_s, min(_worst(max_duration_s, rate, estimate), left))
 
 
-def _seconds_for(left: Money, rate: Decimal | None) -> int | None:
+def seconds_for(left: Money, rate: Decimal | None) -> int | None:
+    """How long a machine at this rate per hour may run; None where it costs nothing, or nobody knows what."""
     if not rate:
         return None
     return int((left.amount * 3600 / rate).to_integral_value(ROUND_FLOOR))

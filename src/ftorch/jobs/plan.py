@@ -14,6 +14,7 @@ from ftorch.core.files import sha256_file
 from ftorch.core.paths import Home
 from ftorch.core.suggest import did_you_mean
 from ftorch.data import Prepared, prepare
+from ftorch.jobs.metrics import check_eval
 from ftorch.manifest.catalogue import Base, canonical_id, check_base, find_base
 from ftorch.manifest.plan import Plan, StartAdapter
 from ftorch.manifest.schema import BaseModelRef, Dpo, Manifest, Method
@@ -84,6 +85,7 @@ def resolve(
         labels=manifest.labels,
         declared_rates=settings.declared_rates(),
     )
+    check_eval(plan, str(manifest_path))
     for name in plan.providers:
         check_capabilities(plan, name, provider_class(name).capabilities, str(manifest_path))
     return Resolved(plan, prepared, manifest_path)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 from ftorch.core.errors import UsageError
 from ftorch.core.money import Money
@@ -69,6 +71,8 @@ class JobView:
     created_at: datetime
     ended_at: datetime | None
     adapter: str | None
+    verdict: str | None
+    """Of the newest evaluation with a gate: pass, fail or inconclusive; None where none was asked."""
     spend: Spend
     runs: Sequence[RunView]
 
@@ -83,6 +87,24 @@ class EventView:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterView:
+    """An adapter that came home."""
+
+    job: str
+    name: str
+    path: Path
+    receipt: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What `submit` did."""
+
+    job: JobView
+    is_new: bool
+
+
 def spend_of(entries: Iterable[LedgerRow]) -> Spend:
     """The sum of spend entries, naming every source that contributed."""
     counted = [entry for entry in entries if entry.kind in _SPEND]
@@ -94,7 +116,7 @@ def spend_of(entries: Iterable[LedgerRow]) -> Spend:
 
 
 def job_views(store: SqliteStore, jobs: Sequence[JobRow]) -> list[JobView]:
-    """Views of these jobs, in their order, with three statements however many there are."""
+    """Views of these jobs, in their order, with four statements however many there are."""
     wanted = {job.id for job in jobs}
     runs: dict[str, list[RunRow]] = defaultdict(list)
     entries: dict[str | None, list[LedgerRow]] = defaultdict(list)
@@ -103,7 +125,8 @@ def job_views(store: SqliteStore, jobs: Sequence[JobRow]) -> list[JobView]:
             runs[run.job_id].append(run)
     for entry in store.ledger() if len(jobs) > 1 else store.ledger_of(jobs[0].id) if jobs else ():
         entries[entry.job_id].append(entry)
-    return [_job_view(job, runs[job.id], entries[job.id]) for job in jobs]
+    verdicts = store.read().verdicts() if jobs else {}
+    return [_job_view(job, runs[job.id], entries[job.id], verdicts.get(job.id)) for job in jobs]
 
 
 def event_views(rows: Sequence[EventRow]) -> list[EventView]:
@@ -126,7 +149,7 @@ def pick(store: SqliteStore, reference: str) -> JobRow:
     raise UsageError(f"no job is called {reference!r}", hint="run `ftorch jobs` to see them")
 
 
-def _job_view(job: JobRow, runs: Sequence[RunRow], entries: Sequence[LedgerRow]) -> JobView:
+def _job_view(job: JobRow, runs: Sequence[RunRow], entries: Sequence[LedgerRow], verdict: str | None) -> JobView:
     return JobView(
         id=job.id,
         name=job.name,
@@ -140,6 +163,7 @@ def _job_view(job: JobRow, runs: Sequence[RunRow], entries: Sequence[LedgerRow])
         created_at=job.created_at,
         ended_at=job.ended_at,
         adapter=job.adapter,
+        verdict=verdict,
         spend=spend_of(entries),
         runs=[_run_view(run, [entry for entry in entries if entry.run_key == run.key]) for run in runs],
     )

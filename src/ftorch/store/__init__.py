@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftorch.store.rows import EventRow, JobRow, LedgerRow, RunRow
+from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow
 from ftorch.store.sqlite import SqliteStore, Transaction
 
-__all__ = ["EventRow", "JobRow", "LedgerRow", "RunRow", "SqliteStore", "Transaction"]
+__all__ = ["EvaluationRow", "EventRow", "JobRow", "LedgerRow", "RunRow", "SqliteStore", "Transaction"]

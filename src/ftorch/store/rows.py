@@ -130,6 +130,18 @@ class LedgerRow:
     recorded_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRow:
+    """One look at a job's adapter on held-out rows. `verdict` is the gate's, None where no gate was asked."""
+
+    id: str
+    job_id: str
+    dataset: str
+    verdict: str | None
+    report: str
+    created_at: datetime
+
+
 @cache
 def columns(row_type: Any) -> tuple[str, ...]:
     """The column names of a row type, in the order of its fields."""

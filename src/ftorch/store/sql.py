@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftorch.store.rows import EventRow, JobRow, LedgerRow, RunRow, columns
+from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow, columns
 
 
 def _names(row_type: type, *, without: tuple[str, ...] = ()) -> str:
@@ -20,6 +20,7 @@ _LEDGER = f"SELECT {_names(LedgerRow)} FROM ledger"
 INSERT_JOB = _insert("jobs", (*columns(JobRow), "plan"))
 INSERT_RUN = _insert("runs", columns(RunRow))
 INSERT_EVENT = _insert("events", tuple(name for name in columns(EventRow) if name != "seq"))
+INSERT_EVALUATION = _insert("evaluations", columns(EvaluationRow))
 INSERT_LEDGER = _insert("ledger", tuple(name for name in columns(LedgerRow) if name != "id"))
 
 GET_META = "SELECT value FROM meta WHERE key = :key"
@@ -62,6 +63,15 @@ SPEND_OF_JOB = (
 )
 # A hold stands from the intent until the run is settled; what the ledger already has for the run is not held twice.
 HELD_BY_JOB = "SELECT COALESCE(SUM(hold_micro), 0) AS micro FROM runs WHERE job_id = :job_id AND charged_at IS NULL"
+
+_EVALUATION = f"SELECT {_names(EvaluationRow)} FROM evaluations"
+EVALUATIONS_OF_JOB = f"{_EVALUATION} WHERE job_id = :job_id ORDER BY id DESC"
+VERDICTS = (
+    "SELECT job_id, verdict FROM evaluations WHERE id IN "
+    "(SELECT MAX(id) FROM evaluations WHERE verdict IS NOT NULL GROUP BY job_id)"
+)
+GATES_ON_DATASET = "SELECT COUNT(*) AS n FROM evaluations WHERE dataset = :dataset AND verdict IS NOT NULL"
+BOOK_CALL = "INSERT INTO booked_calls (call, booked_at) VALUES (:call, :booked_at) ON CONFLICT (call) DO NOTHING"
 
 
 def update(table: str, key: str, names: tuple[str, ...]) -> str:

@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from ftorch.core.errors import StoreError
 from ftorch.store import sql
 from ftorch.store.migrate import migrate
-from ftorch.store.rows import EventRow, JobRow, LedgerRow, R, RunRow, to_db, to_row
+from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, R, RunRow, to_db, to_row
 from ftorch.store.writer import Writer
 
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING and the upserts that sql.py uses
@@ -55,6 +56,13 @@ class Transaction:
         """Append a ledger entry. Raises sqlite3.IntegrityError when this revision is there already."""
         self._run(sql.INSERT_LEDGER, _values(entry, without="id"))
 
+    def add_evaluation(self, evaluation: EvaluationRow) -> None:
+        self._run(sql.INSERT_EVALUATION, _values(evaluation))
+
+    def book_call(self, call: str, at: datetime) -> bool:
+        """Note that the ledger has a call. False: it had it already."""
+        return self._run(sql.BOOK_CALL, {"call": call, "booked_at": at}).rowcount == 1
+
     def put_meta(self, key: str, value: str) -> None:
         self._run(sql.PUT_META, {"key": key, "value": value})
 
@@ -67,6 +75,10 @@ class Transaction:
     def scalar(self, statement: str, **parameters: object) -> Any:
         row = self._run(statement, parameters).fetchone()
         return row[0] if row else None
+
+    def verdicts(self) -> dict[str, str]:
+        """Job -> verdict of its newest evaluation with a gate."""
+        return {row["job_id"]: row["verdict"] for row in self._run(sql.VERDICTS, {})}
 
     def _update(self, table: str, key: str, key_value: str, version: int, changes: Mapping[str, object]) -> bool:
         statement = sql.update(table, key, tuple(changes))
@@ -137,6 +149,10 @@ class SqliteStore:
     def ledger(self) -> Sequence[LedgerRow]:
         return self.read().many(LedgerRow, sql.LEDGER)
 
+    def evaluations_of(self, job_id: str) -> Sequence[EvaluationRow]:
+        """Newest first."""
+        return self.read().many(EvaluationRow, sql.EVALUATIONS_OF_JOB, job_id=job_id)
+
     def meta(self, key: str) -> str | None:
         value = self.read().scalar(sql.GET_META, key=key)
         return None if value is None else str(value)
@@ -177,7 +193,7 @@ class SqliteStore:
             raise StoreError(f"no space left on the disk that holds {self.path}") from error
 
 
-def _values(row: JobRow | RunRow | EventRow | LedgerRow, without: str = "") -> dict[str, object]:
+def _values(row: JobRow | RunRow | EventRow | LedgerRow | EvaluationRow, without: str = "") -> dict[str, object]:
     return {field.name: getattr(row, field.name) for field in fields(row) if field.name != without}
 
 

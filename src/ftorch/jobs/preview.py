@@ -1,0 +1,95 @@
+"""What a plan would do and cost, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ftorch.costs import budget
+from ftorch.costs.estimate import Estimate
+from ftorch.evals.power import rows_for_floor, smallest_difference
+from ftorch.jobs.admit import difference, stands_for
+from ftorch.jobs.plan import Resolved
+from ftorch.jobs.stage import estimate
+from ftorch.manifest.plan import Plan
+from ftorch.providers.registry import entries, provider_class
+from ftorch.store import JobRow, SqliteStore, sql
+
+_DISCORDANCE = 0.15
+"""Share of rows that only one of two models gets right, before anybody has seen them answer."""
+_HOPED = 0.05
+"""How far above its floor a model is hoped to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """A manifest resolved: what would be done, and our estimate. Nothing was sent."""
+
+    plan: Plan
+    plan_hash: str
+    estimate: Estimate
+    provider: str
+    price_source: str
+    live_check: str
+    standing_job: str | None
+    """The open or succeeded job that this plan already has; submitting it again would print this one."""
+    changes: Sequence[tuple[str, str, str]]
+    """What differs from the newest job of the same name: (key, then, now)."""
+    sample_size: Sequence[str]
+    """What the held-out rows can and cannot show, before a cent is spent on it."""
+    warnings: Sequence[str]
+    resolved: Resolved = field(repr=False)
+    """What `submit` takes, so that the data is not checked twice."""
+
+
+def preview(resolved: Resolved, store: SqliteStore | None, credentials: Mapping[str, str]) -> PlanView:
+    """The plan with its estimate. Raises BudgetError when the estimate is above the limit."""
+    plan = resolved.plan
+    name = plan.providers[0]
+    provider = provider_class(name).from_env(credentials)
+    computed = estimate(plan, provider.placements(plan)[0])
+    budget.check(plan, computed)
+    standing = stands_for(store.read().many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)) if store else None
+    return PlanView(
+        plan=plan,
+        plan_hash=plan.hash,
+        estimate=computed,
+        provider=name,
+        price_source=provider.capabilities.spend_source.value,
+        live_check=entries()[name].live_check,
+        standing_job=standing.id if standing else None,
+        changes=difference(store, plan) if store else [],
+        sample_size=sample_size(plan),
+        warnings=[*map(str, resolved.prepared.report.warnings), *_not_yet(plan)],
+        resolved=resolved,
+    )
+
+
+def sample_size(plan: Plan) -> list[str]:
+    """In words, what the gate can show on this many held-out rows at 80 % power; empty without a gate."""
+    gate = plan.eval.gate if plan.eval else None
+    rows = plan.dataset.held_out_rows
+    if gate is None or rows == 0:
+        return []
+    words = []
+    if gate.at_least is not None and 0 < gate.at_least < 1:
+        hoped = min(gate.at_least + _HOPED, (1 + gate.at_least) / 2)
+        needed = rows_for_floor(gate.at_least, hoped, confidence=gate.confidence)
+        words.append(
+            f"{gate.primary} at least {gate.at_least}: a model whose true figure is {hoped:.3g} needs {needed} "
+            f"held-out rows to show it; there are {rows}"
+        )
+    if gate.beats is not None:
+        shown = smallest_difference(rows, _DISCORDANCE, confidence=gate.confidence)
+        words.append(
+            f"{rows} held-out rows show a difference from {gate.beats} of {shown:.2g} or more, when {_DISCORDANCE:.0%} "
+            "of the rows are answered right by only one of the two"
+        )
+    return words
+
+
+def _not_yet(plan: Plan) -> list[str]:
+    """What the manifest asks for and this version only keeps."""
+    if plan.schedule is None:
+        return []
+    return ["schedule is kept with the job; this version of ftorch does not act on it yet"]

@@ -1,0 +1,66 @@
+"""What a person means by JOB, ADAPTER or MANIFEST where a finished job is looked at again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftorch.core.errors import UsageError
+from ftorch.jobs.receipt import NAME as RECEIPT
+from ftorch.jobs.receipt import read_receipt
+from ftorch.jobs.views import pick
+from ftorch.manifest.load import load_manifest
+from ftorch.manifest.plan import Plan
+from ftorch.manifest.schema import Manifest
+from ftorch.store import JobRow, SqliteStore, sql
+
+_MANIFESTS = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A job with its plan; `eval`, `lifetime` and `budget` are the manifest's where one was named."""
+
+    job: JobRow
+    plan: Plan
+
+
+def named_manifest(reference: str, cwd: Path) -> Manifest | None:
+    """The manifest that the reference is the path of, or None when it is something else. Raises ManifestError."""
+    path = cwd / reference
+    return load_manifest(path) if path.suffix in _MANIFESTS else None
+
+
+def subject(store: SqliteStore, reference: str, cwd: Path) -> Subject:
+    """The job meant by an id, a name, an adapter's folder or a manifest. Raises UsageError when there is none."""
+    if manifest := named_manifest(reference, cwd):
+        job = _newest(store, manifest, reference)
+        blocks = {"eval": manifest.eval, "lifetime": manifest.lifetime, "budget": manifest.budget}
+        return Subject(job, Plan.from_json(store.plan_text(job.id)).model_copy(update=blocks))
+    folder = cwd / reference
+    job = _of_adapter(store, folder) if (folder / RECEIPT).is_file() else pick(store, reference)
+    return Subject(job, Plan.from_json(store.plan_text(job.id)))
+
+
+def newest_job(store: SqliteStore, name: str) -> JobRow | None:
+    """The newest job of a manifest's name: with an adapter if there is one, else the newest of all."""
+    jobs = store.read().many(JobRow, sql.JOBS_BY_NAME, name=name)
+    return next((job for job in jobs if job.adapter), jobs[0] if jobs else None)
+
+
+def _newest(store: SqliteStore, manifest: Manifest, reference: str) -> JobRow:
+    job = newest_job(store, manifest.name)
+    if job is None:
+        raise UsageError(f"{manifest.name} has no job yet", hint=f"run `ftorch submit {reference}`")
+    return job
+
+
+def _of_adapter(store: SqliteStore, folder: Path) -> JobRow:
+    job_id = str(read_receipt(folder)["job"])
+    job = store.job(job_id)
+    if job is None:
+        raise UsageError(
+            f"the adapter in {folder} is of job {job_id}, which this installation does not know",
+            hint="set FTORCH_HOME to the state folder that holds its held-out rows",
+        )
+    return job
