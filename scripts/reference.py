@@ -45,8 +45,8 @@ def manifest_page() -> str:
     """Every key of the manifest."""
     head = (
         "# Manifest\n\nEvery key, generated from the schema; `ftorch schema manifest` prints the same as JSON schema "
-        "for editors. In this version `eval`, `lifetime` and `schedule` are checked and kept with the job, and not yet "
-        "acted on.\n"
+        "for editors. In this version `schedule` is checked and kept with the job, and not yet acted on; `eval` and "
+        "`lifetime` are what `ftorch eval` and `ftorch lifetime` go by.\n"
     )
     return f"{head}\n```yaml\n{_EXAMPLE}```\n\n{_tables(manifest_schema())}"
 

@@ -6,13 +6,11 @@ suite: a user has no such folder. `FTORCH_KEEP=folder` keeps what was made, for 
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import random
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -20,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from e2e.shell import ROOT, Shell, write_rows
+from e2e.shell import Shell, write_rows
+from oracle.bank import rows, write_csv
 
-DATA = ROOT.parent / "shared" / "data" / "banking77"
 INTENTS = (
     "card_arrival",
     "lost_or_stolen_card",
@@ -61,18 +59,6 @@ budget: {limit: 1.00 USD}
 """
 
 
-def rows(file: str, per_intent: int) -> list[dict[str, str]]:
-    """The first rows of each intent, shuffled once with a fixed seed."""
-    found: dict[str, list[dict[str, str]]] = defaultdict(list)
-    with (DATA / file).open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            if row["category"] in INTENTS and len(found[row["category"]]) < per_intent:
-                found[row["category"]].append(row)
-    chosen = [row for intent in INTENTS for row in found[intent]]
-    random.Random(7).shuffle(chosen)
-    return chosen
-
-
 def pairs(source: list[dict[str, str]]) -> list[dict[str, str]]:
     """Chosen is the right intent, rejected another one by a fixed seed."""
     chance = random.Random(11)
@@ -86,22 +72,14 @@ def pairs(source: list[dict[str, str]]) -> list[dict[str, str]]:
     ]
 
 
-def write_csv(path: Path, source: list[dict[str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ("text", "category"))
-        writer.writeheader()
-        writer.writerows(source)
-
-
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    assert DATA.is_dir(), f"{DATA} is missing: this suite measures on real data and does not skip"
     folder = Path(os.environ.get("FTORCH_KEEP") or tmp_path_factory.mktemp("bank"))
     folder.mkdir(exist_ok=True)
-    write_csv(folder / "train.csv", rows("train.csv", 40))
-    write_csv(folder / "held_out.csv", rows("test.csv", 20))
-    write_rows(folder / "pairs.jsonl", pairs(rows("train.csv", 16)))
-    write_rows(folder / "held_out_pairs.jsonl", pairs(rows("test.csv", 20)))
+    write_csv(folder / "train.csv", rows("train.csv", INTENTS, 40))
+    write_csv(folder / "held_out.csv", rows("test.csv", INTENTS, 20))
+    write_rows(folder / "pairs.jsonl", pairs(rows("train.csv", INTENTS, 16)))
+    write_rows(folder / "held_out_pairs.jsonl", pairs(rows("test.csv", INTENTS, 20)))
     (folder / "sft.yaml").write_text(SFT)
     (folder / "dpo.yaml").write_text(DPO)
     (folder / "ftorch.toml").write_text('[local]\nrate = "0.36 USD"\n')
