@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -47,6 +47,7 @@ _AS_JSON: Mapping[type, Callable[[Any], Any]] = {
     Money: lambda value: {"amount": exact(value.amount), "currency": value.currency},
     Decimal: exact,
     datetime: rfc3339,
+    date: date.isoformat,
     timedelta: timedelta.total_seconds,
     Enum: lambda value: value.value,
     Path: str,

@@ -6,7 +6,7 @@ import dataclasses
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from importlib import import_module
@@ -165,6 +165,7 @@ _SIMPLE: Mapping[Any, dict[str, Any]] = {
     Path: {"type": "string"},
     Decimal: {"type": "string", "pattern": r"^-?[0-9]+\.[0-9]+$"},
     datetime: {"type": "string", "format": "date-time"},
+    date: {"type": "string", "format": "date"},
     type(None): {"type": "null"},
     Any: {},
 }
