@@ -122,9 +122,9 @@ def test_the_spend_of_a_month_without_runs_is_nothing(done: Shell) -> None:
 def test_two_shells_submitting_one_manifest_make_one_job(shell: Shell) -> None:
     both = [shell.start("submit", "job.yaml") for _ in range(2)]
 
-    ids = {process.communicate(timeout=120)[0].strip() for process in both}
+    said = [process.communicate(timeout=120) for process in both]
 
-    assert len(ids) == 1
+    assert len({out.strip() for out, _ in said}) == 1, said
     assert len(shell.json("jobs")) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
@@ -24,9 +25,9 @@ def schema_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def check_version(connection: sqlite3.Connection, path: Path) -> bool:
-    """True when the database has this version's schema; False when it is older. Raises StoreError when newer."""
-    found, ours = schema_version(connection), newest()
+def check_version(found: int, path: Path) -> bool:
+    """True when the schema found is this version's; False when it is older. Raises StoreError when newer."""
+    ours = newest()
     if found > ours:
         raise StoreError(
             f"the database {path} was written by a newer ftorch (schema {found}, this version knows {ours})",
@@ -37,9 +38,11 @@ def check_version(connection: sqlite3.Connection, path: Path) -> bool:
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the schema up to date. Two processes at once: the second finds it done."""
-    if check_version(connection, path):
+    # Read once: when another process makes the schema meanwhile, there is nothing of ours to back up.
+    found = schema_version(connection)
+    if check_version(found, path):
         return
-    if schema_version(connection) > 0:
+    if found > 0:
         _backup(connection, path)
     connection.execute("BEGIN EXCLUSIVE")
     try:
@@ -62,5 +65,9 @@ def _apply(connection: sqlite3.Connection, number: int, text: str) -> None:
 
 def _backup(connection: sqlite3.Connection, path: Path) -> None:
     copy = path.with_name(f"{path.stem}.before-{newest():04d}.db")
-    if not copy.exists():
-        connection.execute("VACUUM INTO ?", (str(copy),))
+    if copy.exists():
+        return
+    # VACUUM INTO refuses a file that is there, and two processes may upgrade at once.
+    aside = copy.with_name(f".{copy.name}.{os.getpid()}")
+    connection.execute("VACUUM INTO ?", (str(aside),))
+    aside.replace(copy)
