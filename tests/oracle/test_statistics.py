@@ -283,7 +283,7 @@ def _error(rows: int, discordance: float, margin: float) -> float:
     weights = stats.multinomial.pmf(table, rows, [better, worse, 1 - discordance])
     likely = [of for of, weight in zip(counts, weights, strict=True) if weight > 1e-9]
     weight_of = dict(zip(counts, weights.tolist(), strict=True))
-    return sum(weight_of[of] for of in likely if tango(*of, rows, sides=1).low > -margin)
+    return float(sum(weight_of[of] for of in likely if tango(*of, rows, sides=1).low > -margin))
 
 
 def _sides(sides: int) -> Sides:

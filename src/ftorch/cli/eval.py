@@ -98,7 +98,7 @@ def _show(report: EvaluationReport) -> None:
     say(f"{report.name}: {report.rows} held-out rows, adapter in {report.adapter}")
     compared = report.comparison
     table(
-        ("metric", "model", "figure", f"{_confidence(report):.0%} interval", "tuned is better by", "p"),
+        ("metric", "model", "figure", f"{100 * _confidence(report):.3g} % interval", "tuned is better by", "p"),
         [
             _line(figure, next((d for d in compared.differences if _is_of(d, figure)), None))
             for figure in compared.figures
