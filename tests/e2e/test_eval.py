@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from e2e.shell import MANIFEST, Shell, colours, furnish, write_rows
+from e2e.shell import MANIFEST, Shell, colours, furnish, kill, until, write_rows
 from ftorch.core.clock import ManualClock
 from sample.chat import KEY, MODEL, ChatService, Fault
 
@@ -228,3 +228,20 @@ def test_a_job_without_an_adapter_cannot_be_evaluated(shell: Shell) -> None:
     assert refused.returncode == 9
     assert "ftorch wait" in refused.stderr
     shell.run("wait", "late", extra={"FTORCH_HOME": str(shell.folder / "late-home")})
+
+
+def test_an_evaluation_that_was_killed_goes_on_and_both_attempts_are_paid(shell: Shell) -> None:
+    shutil.rmtree(shell.home / "evaluations")
+    before = len(shell.json("ledger"))
+    killed = shell.start("eval", "colours")
+    events = until(lambda: next(shell.home.glob("evaluations/*/out/events.jsonl"), None))
+    started = until(lambda: [json.loads(line) for line in events.read_text().splitlines(keepends=True)][:1])
+
+    kill(killed.pid)
+    kill(started[0]["pid"])
+    again = shell.run("eval", "colours")
+
+    entries = shell.json("ledger")[before:]
+    assert again.returncode == 12
+    assert [entry["description"].split(" on ")[0] for entry in entries].count("evaluating tuned") == 2
+    assert all(Decimal(entry["amount"]["amount"]) >= 0 for entry in entries)

@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ftorch.core.clock import parse_rfc3339
+from ftorch.core.clock import parse_rfc3339, to_micros
 from ftorch.core.errors import (
     ArtifactError,
     BudgetError,
@@ -209,10 +209,10 @@ def _book(context: Context, job: JobRow, plan: Plan, folder: Path, name: str) ->
     now = context.clock.now()
 
     def post(tx: Transaction) -> None:
-        for number, window in enumerate(windows, 1):
+        for window in windows:
             item = LineItem(
                 source=SpendSource.DECLARED,
-                source_ref=f"evaluation/{folder.name}/{number}",
+                source_ref=f"evaluation/{folder.name}/{to_micros(window.start)}",
                 kind=EntryKind.PROVISIONAL,
                 amount=time_charge(rate.amount, window),
                 quantity=window.seconds,
