@@ -20,10 +20,10 @@ from ftorch.evals.intervals import (
     ClusteredMean,
     Interval,
     clustered_mean,
+    exact_rate,
     mean_interval,
     quantile_interval,
     value_range,
-    wilson,
 )
 from ftorch.evals.paired import difference_range, is_binary, paired_difference, shares_clusters
 from ftorch.evals.power import rows_for_distance, rows_for_floor
@@ -204,7 +204,7 @@ def _figure(metric: str, rows: _Rows, key: str) -> _Figure:
         interval = mean_interval(scores, clusters=rows.clusters, confidence=confidence, sides=1)
         return _mean(metric, scores, interval, value_range(scores), rows)
     right, count = int(sum(scores)), len(scores)
-    interval = wilson(right, count, confidence=confidence, sides=1)
+    interval = exact_rate(right, count, confidence=confidence, sides=1)
     rate = right / count
     return _Figure(metric, rate, interval, count, lambda limit: _rows_for_rate(rate, limit, confidence))
 

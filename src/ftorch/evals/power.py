@@ -41,15 +41,19 @@ def rows_for_distance(distance: float, variance: float, *, confidence: float = 0
 
 
 def rows_for_floor(floor: float, expected: float, *, confidence: float = 0.95, power: float = 0.80) -> int:
-    """Rows until Wilson's lower bound passes `floor`, with this power, when the true rate is `expected`.
+    """Rows until the exact lower bound passes `floor`, with this power, when the true rate is `expected`.
 
-    With a power of 0.50 these are the rows on which the bound of exactly the expected rate is the floor.
+    By the normal distribution, with the correction for counts of Fleiss, Levin and Paik (2003, section 2.6).
     """
     if not 0 < floor < expected <= 1:
         raise ValueError(f"no number of rows shows that a rate of {expected} is above {floor}")
+    if expected == 1:
+        return _rounded_up(math.log(1 - confidence) / math.log(floor))  # all right: the bound is alpha**(1/rows)
+    distance = expected - floor
     spread = critical_z(confidence) * math.sqrt(floor * (1 - floor))
     spread += critical_z(power) * math.sqrt(expected * (1 - expected))
-    return _rounded_up((spread / (expected - floor)) ** 2)
+    rows = (spread / distance) ** 2
+    return _rounded_up(rows / 4 * (1 + math.sqrt(1 + 2 / (rows * distance))) ** 2)
 
 
 def _z_sum(confidence: float, power: float) -> float:

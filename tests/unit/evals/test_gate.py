@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ftorch.core.errors import UsageError
 from ftorch.evals.gate import Check, GateReport, Verdict, judge
-from ftorch.evals.intervals import wilson
+from ftorch.evals.intervals import exact_rate
 from ftorch.evals.paired import paired_difference
 from ftorch.evals.power import rows_for_floor
 from ftorch.manifest.evaluation import Gate
@@ -58,7 +58,7 @@ def test_a_floor_is_held_by_the_lower_bound_and_broken_by_the_upper_one(
 
     assert report.verdict is verdict
     assert report.checks[0].estimate == successes / rows
-    assert report.checks[0].interval == wilson(successes, rows, sides=1)
+    assert report.checks[0].interval == exact_rate(successes, rows, sides=1)
 
 
 def test_a_point_estimate_far_above_the_floor_does_not_pass_on_few_rows() -> None:
@@ -75,7 +75,7 @@ def test_three_equal_scores_do_not_pass() -> None:
 
 
 def test_a_bound_exactly_on_the_floor_keeps_it() -> None:
-    floor = wilson(170, 200, sides=1).low
+    floor = exact_rate(170, 200, sides=1).low
 
     report = judge(Gate(at_least=floor), {"exact_match": right(170, 200)}, {})
 
@@ -278,7 +278,7 @@ def test_a_check_reads_as_a_sentence() -> None:
     floor = judge(Gate(at_least=0.8), {"exact_match": right(17, 20)}, {}).checks[0]
 
     assert str(floor) == (
-        "exact_match at least 0.80: 0.850, bounds 0.678 and 0.938, 20 rows: inconclusive; about 368 rows would tell"
+        "exact_match at least 0.80: 0.850, bounds 0.656 and 0.958, 20 rows: inconclusive; about 388 rows would tell"
     )
     assert str(against_hosted(30, 10, 200)) == (
         "exact_match better than hosted: +0.100, bounds +0.050 and +0.153, 200 rows: pass"

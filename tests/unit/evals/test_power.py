@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftorch.evals.intervals import wilson
+from ftorch.evals.intervals import exact_rate
 from ftorch.evals.power import rows_for_distance, rows_for_floor, rows_needed, smallest_difference
 
 
@@ -39,21 +39,20 @@ def test_more_power_or_more_confidence_takes_more_rows() -> None:
 
 
 @given(st.floats(0.05, 0.95), st.floats(0.02, 1.0))
-def test_half_the_power_is_where_wilsons_bound_of_that_rate_is_the_floor(floor: float, above: float) -> None:
+def test_the_exact_bound_of_the_expected_rate_passes_the_floor_on_those_rows(floor: float, above: float) -> None:
     expected = floor + above * (1 - floor)
-    rows = rows_for_floor(floor, expected, power=0.5)
 
-    z = 1.6448536269514722
-    centre, spread = expected + z * z / (2 * rows), math.sqrt(expected * (1 - expected) / rows + (z / (2 * rows)) ** 2)
-    assert (centre - z * spread) / (1 + z * z / rows) >= floor - 1e-9
+    rows = rows_for_floor(floor, expected)
+
+    assert exact_rate(math.ceil(expected * rows - 1e-9), rows, sides=1).low >= floor - 1e-9
 
 
 @pytest.mark.parametrize("floor", [0.8, 0.9, 0.99])
 def test_a_model_that_is_always_right_passes_on_exactly_those_rows(floor: float) -> None:
     rows = rows_for_floor(floor, 1.0)
 
-    assert wilson(rows, rows, sides=1).low >= floor
-    assert wilson(rows - 1, rows - 1, sides=1).low < floor
+    assert exact_rate(rows, rows, sides=1).low >= floor
+    assert exact_rate(rows - 1, rows - 1, sides=1).low < floor
 
 
 @pytest.mark.parametrize(("floor", "expected"), [(0.8, 0.8), (0.8, 0.7), (0.0, 0.5), (0.8, 1.1)])
