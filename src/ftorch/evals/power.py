@@ -47,13 +47,15 @@ def rows_for_floor(floor: float, expected: float, *, confidence: float = 0.95, p
     """
     if not 0 < floor < expected <= 1:
         raise ValueError(f"no number of rows shows that a rate of {expected} is above {floor}")
+    # With every row right the bound is alpha**(1/rows): fewer rows pass no model at all.
+    fewest = math.log(1 - confidence) / math.log(floor)
     if expected == 1:
-        return _rounded_up(math.log(1 - confidence) / math.log(floor))  # all right: the bound is alpha**(1/rows)
+        return _rounded_up(fewest)
     distance = expected - floor
     spread = critical_z(confidence) * math.sqrt(floor * (1 - floor))
     spread += critical_z(power) * math.sqrt(expected * (1 - expected))
     rows = (spread / distance) ** 2
-    return _rounded_up(rows / 4 * (1 + math.sqrt(1 + 2 / (rows * distance))) ** 2)
+    return _rounded_up(max(fewest, rows / 4 * (1 + math.sqrt(1 + 2 / (rows * distance))) ** 2))
 
 
 def _z_sum(confidence: float, power: float) -> float:
