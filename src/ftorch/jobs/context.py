@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ftorch.core.clock import Clock
-from ftorch.core.errors import CredentialsError
+from ftorch.core.errors import CredentialsError, StoreError
 from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
 from ftorch.manifest.plan import Plan
@@ -32,7 +32,14 @@ class Context:
     """One provider object per name, made once and kept."""
 
     def plan(self, job: JobRow) -> Plan:
-        return Plan.from_json(self.store.plan_text(job.id))
+        """The job's plan. Raises StoreError for one that this version cannot read."""
+        try:
+            return Plan.from_json(self.store.plan_text(job.id))
+        except ValueError as error:
+            raise StoreError(
+                f"the plan of job {job.id} cannot be read: it was written by another version of ftorch, or is damaged",
+                hint="use the version that submitted it, or cancel it there",
+            ) from error
 
     def secrets(self, plan: Plan) -> dict[str, str]:
         """The values behind the manifest's places. Raises CredentialsError naming every one that is not set."""

@@ -40,6 +40,9 @@ _RUN_STEPS: Mapping[StepKind, Callable[[Context, JobRow, RunRow], None]] = {
     StepKind.SETTLE: bills.settle,
 }
 
+OnError = Callable[[str, timedelta], None]
+"""Told what went wrong, and the pause that the provider has asked for."""
+
 log = structlog.get_logger()
 
 
@@ -81,10 +84,12 @@ class Engine:
         for run in reader.many(RunRow, sql.WORK_RUNS):
             runs_of[run.job_id].append(run)
         decided = [(job, new) for job in jobs if (new := self._decide(job, runs_of[job.id], now))]
-        self._move(decided, now)
+        moved = self._move(decided, now)
         for job, decision in decided:
             for step in decision.steps:
-                self._begin(job, runs_of[job.id], step)
+                # A step of the job itself starts from its row, and that one has just changed: the next tick has it.
+                if step.run is not None or job.id not in moved:
+                    self._begin(job, runs_of[job.id], step)
         due = self._observe([run for runs in runs_of.values() for run in runs], now)
         waiting = [self._due(run, run.ended_at) for runs in runs_of.values() for run in runs if run.ended_at]
         return Tick(
@@ -120,11 +125,11 @@ class Engine:
     def _capabilities(self, provider: str) -> Capabilities:
         return self._context.open_provider(provider).capabilities
 
-    def _move(self, decided: Sequence[tuple[JobRow, Decision]], now: datetime) -> None:
-        """Write all new job states in one commit."""
+    def _move(self, decided: Sequence[tuple[JobRow, Decision]], now: datetime) -> set[str]:
+        """Write all new job states in one commit; returns the jobs that have one."""
         moved = [(job, new) for job, new in decided if (job.state, job.reason) != (new.state, new.reason)]
         if not moved:
-            return
+            return set()
 
         def change(tx: Transaction) -> None:
             for job, new in moved:
@@ -132,6 +137,7 @@ class Engine:
 
         self._context.store.write(change)
         self.progressed.set()
+        return {job.id for job, _ in moved}
 
     def _write_state(self, tx: Transaction, job: JobRow, new: Decision, now: datetime) -> None:
         changes: dict[str, object] = {"state": new.state.value, "reason": new.reason.value if new.reason else None}
@@ -196,37 +202,40 @@ class Engine:
     def _poll(self, run: RunRow) -> timedelta:
         return timedelta(seconds=self._capabilities(run.provider).min_poll_s)
 
-    def _spawn(self, key: str, work: Callable[[], None], on_error: Callable[[str], None] | None = None) -> None:
+    def _spawn(self, key: str, work: Callable[[], None], on_error: OnError | None = None) -> None:
         with self._lock:
             if key in self._busy:
                 return
             self._busy.add(key)
         self._pool.submit(self._guarded, key, work, on_error)
 
-    def _guarded(self, key: str, work: Callable[[], None], on_error: Callable[[str], None] | None) -> None:
+    def _guarded(self, key: str, work: Callable[[], None], on_error: OnError | None) -> None:
         try:
             work()
         except FtorchError as error:
             log.warning("step failed", step=key, code=error.code, error=error.message)
             if on_error:
-                on_error(_words(error))
+                on_error(_words(error), _asked_pause(error))
         except Exception:  # the outer edge: other jobs go on, and the traceback is in the log
             log.exception("step raised", step=key)
             if on_error:
-                on_error("a bug in ftorch; see the daemon's log")
+                on_error("a bug in ftorch; see the daemon's log", timedelta(0))
         finally:
             # Together: whoever sees that nothing is under way also sees that there may be more to do.
             with self._lock:
                 self._busy.discard(key)
                 self.progressed.set()
 
-    def _note_failure(self, job: JobRow, step: Step, words: str) -> None:
-        """Note what went wrong where people look, and come back later: each time a little later."""
+    def _note_failure(self, job: JobRow, step: Step, words: str, pause: timedelta) -> None:
+        """Note what went wrong where people look, and come back later: each time a little later.
+
+        Not before the pause that the provider has asked for.
+        """
         run = self._context.store.run(step.run.key) if step.run else None
+        soonest = self._context.clock.now() + pause
         if run is not None:
-            self._context.change_run(
-                run, f"{step.kind} failed", words, failures=run.failures + 1, next_at=self._context.later(run.failures)
-            )
+            next_at = max(self._context.later(run.failures), soonest)
+            self._context.change_run(run, f"{step.kind} failed", words, failures=run.failures + 1, next_at=next_at)
             if step.kind is StepKind.FETCH and run.failures + 1 >= FETCH_TRIES:
                 log.error("the adapter could not be fetched", job=job.id, run=run.key)
             return
@@ -238,8 +247,12 @@ class Engine:
                 words,
                 detail=words,
                 failures=read.failures + 1,
-                next_at=self._context.later(read.failures),
+                next_at=max(self._context.later(read.failures), soonest),
             )
+
+
+def _asked_pause(error: FtorchError) -> timedelta:
+    return timedelta(seconds=error.retry_after_s) if isinstance(error, RateLimitedError) else timedelta(0)
 
 
 def _words(error: FtorchError) -> str:

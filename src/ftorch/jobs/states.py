@@ -21,6 +21,8 @@ CANCELLED = "cancelled"
 """The two values of `jobs.desired`."""
 
 CANCEL_AGAIN = timedelta(seconds=20)
+_FIRST_PAUSE = timedelta(seconds=30)
+_LONGEST_PAUSE = timedelta(minutes=10)
 FETCH_TRIES = 5
 
 
@@ -125,7 +127,7 @@ def decide(job: JobRow, runs: Sequence[RunRow], now: datetime, retry: Retry, cap
         return Decision(state, JobReason.SUBMIT_UNKNOWN if state is JobState.UNKNOWN else None, steps)
     if RunState(last.state or RunState.FAILED) is RunState.SUCCEEDED:
         return _after_success(job, last, runs, steps)
-    return _after_a_bad_end(job, last, runs, steps, retry)
+    return _after_a_bad_end(job, last, runs, steps, retry, now)
 
 
 def _before_the_first_run(job: JobRow, now: datetime) -> Decision:
@@ -215,17 +217,29 @@ def _after_success(job: JobRow, last: RunRow, runs: Sequence[RunRow], steps: tup
 
 
 def _after_a_bad_end(
-    job: JobRow, last: RunRow, runs: Sequence[RunRow], steps: tuple[Step, ...], retry: Retry
+    job: JobRow, last: RunRow, runs: Sequence[RunRow], steps: tuple[Step, ...], retry: Retry, now: datetime
 ) -> Decision:
     if not _all_done(runs):
         waiting = JobState.CANCELLING if job.desired == CANCELLED else JobState(job.state)
         return Decision(waiting, None, steps)
     if job.desired == CANCELLED:
         return Decision(JobState.CANCELLED, JobReason.CANCELLED_BY_USER, steps)
-    if len(runs) < job.granted or _may_retry(last, runs, retry):
-        return Decision(JobState.SUBMITTING, None, (*steps, Step(StepKind.OPEN_RUN)))
+    attempts = [run for run in runs if run.purpose != Purpose.DUPLICATE]
+    is_asked_for = len(runs) < job.granted
+    if is_asked_for or _may_retry(last, attempts, retry):
+        is_due = job.next_at <= now and (is_asked_for or _next_run_at(last, len(attempts)) <= now)
+        return Decision(JobState.SUBMITTING, None, (*steps, Step(StepKind.OPEN_RUN)) if is_due else steps)
     state = JobState.LOST if last.state == RunState.ABSENT else JobState.FAILED
     return Decision(state, _reason(last), steps)
+
+
+def _next_run_at(last: RunRow, runs: int) -> datetime:
+    """At once after a run that had begun its work; capacity that is not there now is not there a second later."""
+    ended_at = last.ended_at or last.created_at
+    if last.started_at is not None or last.billable_from is not None:
+        return ended_at
+    pause: timedelta = _FIRST_PAUSE * (1 << min(runs - 1, 10))
+    return ended_at + min(pause, _LONGEST_PAUSE)
 
 
 def _all_done(runs: Sequence[RunRow]) -> bool:

@@ -39,8 +39,9 @@ def submit(context: Context, job: JobRow, run: RunRow) -> None:
     except NoCapacityError as error:
         never_was(context, sent, RunState.FAILED, error.message, RetryEvent.CAPACITY)
     except (ProviderUnavailableError, RateLimitedError, CredentialsError):
-        # Proven that nothing was created: the intent is taken back, and the engine comes again later.
-        context.change_run(sent, sends=run.sends, sent_at=None, send_before=None)
+        # Proven that this send created nothing: its intent is taken back, and the engine comes again later. An earlier
+        # send of the same key, whose answer was lost, stays on record.
+        context.change_run(sent, sends=run.sends, sent_at=run.sent_at, send_before=run.send_before)
         raise
     except SubmitUnknownError as error:
         context.change_run(sent, "answer lost", error.message, next_at=context.clock.now())
@@ -55,7 +56,8 @@ def find(context: Context, job: JobRow, run: RunRow) -> None:
     now, quiet = context.clock.now(), quiet_until(run, capabilities)
     if found:
         adopt(context, run, found)
-    elif now < quiet and not capabilities.client_chosen_id:
+    elif now < quiet and not (capabilities.client_chosen_id and job.desired == RUN):
+        # A create may still become visible. Sending the same id again is harmless; closing the row is not.
         context.change_run(run, next_at=min(quiet, now + _LOOK_AGAIN))
     elif job.desired != RUN:
         never_was(context, run, RunState.STOPPED, "cancelled; a complete search did not find it")

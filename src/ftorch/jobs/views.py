@@ -135,12 +135,14 @@ def event_views(rows: Sequence[EventRow]) -> list[EventView]:
 
 def pick(store: SqliteStore, reference: str) -> JobRow:
     """The job that a person means: an id, a unique prefix of one, or a manifest's name (its newest job)."""
+    if not reference:
+        raise UsageError("which job? the name is empty", hint="run `ftorch jobs` to see them")
     reader = store.read()
     if exact := reader.one(JobRow, sql.JOB, id=reference):
         return exact
     if named := reader.many(JobRow, sql.JOBS_BY_NAME, name=reference):
         return named[0]
-    found = reader.many(JobRow, sql.JOBS_BY_PREFIX, prefix=reference.replace("%", "").replace("_", ""))
+    found = reader.many(JobRow, sql.JOBS_BY_PREFIX, prefix=reference) if reference.isalnum() else []
     if len(found) == 1:
         return found[0]
     if found:

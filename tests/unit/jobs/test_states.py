@@ -94,9 +94,22 @@ def test_a_job_succeeds_with_its_adapter_home_and_its_spend_known() -> None:
 
 
 def test_a_preempted_run_is_followed_by_a_new_one() -> None:
-    gone = ended("stopped", retry_event="preempted")
+    gone = ended("stopped", retry_event="preempted", started_at=NOW)
 
     assert StepKind.OPEN_RUN in kinds(decided(job(), gone))
+
+
+def test_a_run_that_never_began_is_followed_after_a_pause() -> None:
+    never_began = ended("failed", retry_event="capacity")
+
+    assert kinds(decided(job(), never_began)) == []
+    assert decided(job(), never_began).state is JobState.SUBMITTING
+
+
+def test_a_person_who_asks_for_a_run_does_not_wait_for_the_pause() -> None:
+    never_began = ended("failed", retry_event="capacity")
+
+    assert StepKind.OPEN_RUN in kinds(decided(job(granted=2), never_began))
 
 
 def test_no_new_run_starts_before_the_old_one_is_released() -> None:
