@@ -47,12 +47,24 @@ class Writer:
             thread.join()
 
     def _loop(self) -> None:
-        connection = self._connect()
+        try:
+            connection = self._connect()
+        except (sqlite3.Error, OSError) as error:
+            self._refuse_all(error)
+            return
         try:
             while group := self._next_group():
                 self._commit(connection, group)
         finally:
             connection.close()
+
+    def _refuse_all(self, error: BaseException) -> None:
+        """Nobody will carry out what is queued: who waits for it must hear why, or they wait for ever."""
+        with self._lock:
+            self._thread = None
+            while not self._changes.empty():
+                if (waiting := self._changes.get()) is not None:
+                    waiting[1].set_exception(error)
 
     def _next_group(self) -> list[tuple[Change, Future[Any]]]:
         """At least one change, and all that have queued up meanwhile; empty when it is time to stop."""
