@@ -15,7 +15,7 @@ from ftorch.core.clock import Clock, SystemClock, rfc3339
 from ftorch.core.errors import DataError, Fault
 from ftorch.core.files import replacing, sha256_file
 from ftorch.data.first_pass import Checked, check
-from ftorch.data.lock import Entry, read_lock, save_lock, to_rows
+from ftorch.data.lock import Entry, locked, read_lock, save_lock, to_rows
 from ftorch.data.read import Progress, Reader, Source
 from ftorch.data.records import Kind, Record, Split, to_line
 from ftorch.data.render import Renderer
@@ -125,7 +125,8 @@ class Prepared:
         main = self._checked.surveys[0]
         folder = main.source.path.parent
         entry = _entry(self._checked, rfc3339((clock or SystemClock()).now()))
-        return save_lock(folder, read_lock(folder).with_entry(main.source.path.name, entry))
+        with locked(folder):
+            return save_lock(folder, read_lock(folder).with_entry(main.source.path.name, entry))
 
 
 def _hash_and_count(checked: Checked, lengths: Lengths) -> Hashes:
