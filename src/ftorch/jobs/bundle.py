@@ -9,8 +9,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ftorch.core.errors import ArtifactError
 from ftorch.core.files import sha256_file, write_text
-from ftorch.manifest.plan import Plan
+from ftorch.manifest.plan import Plan, StartAdapter
 from ftorch.manifest.schema import Dpo, Sft
 from ftorch.providers.base import Bundle
 
@@ -18,6 +19,7 @@ SPEC = "job.json"
 TRAIN = "train.jsonl"
 VALIDATION = "validation.jsonl"
 START_ADAPTER = "start-adapter"
+WEIGHTS = "adapter_model.safetensors"
 
 
 def make_bundle(plan: Plan, dataset: Path) -> Bundle:
@@ -29,6 +31,7 @@ def make_bundle(plan: Plan, dataset: Path) -> Bundle:
         _link(dataset / name, folder / name)
     if plan.from_adapter:
         shutil.copytree(plan.from_adapter.path, folder / START_ADAPTER, dirs_exist_ok=True)
+        _check_start(folder / START_ADAPTER / WEIGHTS, plan.from_adapter)
     write_text(folder / SPEC, json.dumps(trainer_spec(plan), indent=1, sort_keys=True))
     files = {
         path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
@@ -82,6 +85,15 @@ _SAME_NAME = (
     "quantize",
     "save_every_steps",
 )
+
+
+def _check_start(weights: Path, wanted: StartAdapter) -> None:
+    """What was copied must be what the plan was made with: the folder may have changed since."""
+    if sha256_file(weights) != wanted.sha256:
+        raise ArtifactError(
+            f"the adapter in {wanted.path} is no longer the one that the job was submitted with",
+            hint="restore it, or run `ftorch submit MANIFEST --again` to start from what is there now",
+        )
 
 
 def _link(source: Path, target: Path) -> None:

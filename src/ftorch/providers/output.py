@@ -22,9 +22,6 @@ RESULT = "result.json"
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 
-_DATA = 65
-_BAD_SPEC = 64
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -65,14 +62,19 @@ def moment(line: Mapping[str, Any]) -> datetime:
     return parse_rfc3339(line["t"])
 
 
-def observation(reading: Reading, *, is_alive: bool, is_cancelled: bool, now: datetime) -> Observation:
-    """What the folder and the process say together. `is_alive` must have been asked before the folder was read."""
+def observation(
+    reading: Reading, *, is_alive: bool, is_cancelled: bool, now: datetime, was_started: bool = False, said: str = ""
+) -> Observation:
+    """What the folder and the process say together. `is_alive` must have been asked before the folder was read.
+
+    `was_started`, asked before `is_alive`: a process was there; `said` is the end of what it printed.
+    """
     if reading.result is not None:
         return _ended(reading, RunState.SUCCEEDED, now, exit_code=0)
     if is_alive:
         return _alive(reading, now)
     if reading.started_at is None:
-        return _not_started(is_cancelled=is_cancelled, now=now)
+        return _never_began(said, now) if was_started and not is_cancelled else _not_started(is_cancelled, now)
     return _dead(reading, is_cancelled=is_cancelled, now=now)
 
 
@@ -89,7 +91,14 @@ def _alive(reading: Reading, now: datetime) -> Observation:
     )
 
 
-def _not_started(*, is_cancelled: bool, now: datetime) -> Observation:
+def _never_began(said: str, now: datetime) -> Observation:
+    """Started and gone without a word: waiting for it would start it for ever. The next run has the same cause to fail,
+    or not, so the manifest's `retry` decides."""
+    detail = f"the trainer ended before it began: {said or 'it printed nothing'}"
+    return Observation(RunState.STOPPED, "ended", now, detail=detail, retry_event=RetryEvent.PREEMPTED)
+
+
+def _not_started(is_cancelled: bool, now: datetime) -> Observation:
     if is_cancelled:
         return Observation(RunState.STOPPED, "cancelled", now, detail="cancelled before it started")
     return Observation(RunState.PROVISIONED, "waiting", now, detail="waits for a free slot on this machine")

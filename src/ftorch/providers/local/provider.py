@@ -49,6 +49,7 @@ from ftorch.providers.local.capabilities import CAPABILITIES
 
 _KILL_AFTER = timedelta(seconds=60)
 _LOG_PAGE = 1 << 16
+_SAID = 300
 
 
 class LocalProvider:
@@ -145,6 +146,8 @@ class LocalProvider:
             stream.seek(start)
             read = stream.read(_LOG_PAGE)
         end = len(read) if is_over and len(read) < _LOG_PAGE else read.rfind(b"\n") + 1
+        if not end and len(read) == _LOG_PAGE:
+            end = len(read)  # one line longer than a page: in pieces, or the log would end here
         lines = read[:end].decode(errors="replace").splitlines()
         return LogPage(lines, str(start + end), is_over and len(read) < _LOG_PAGE)
 
@@ -214,6 +217,7 @@ class LocalProvider:
         folder = self._folder(ref.key)
         if not folder.is_dir():
             return Observation(RunState.ABSENT, "no folder", self._clock.now())
+        was_started = (folder / "process.json").exists()
         # Asked first: a process that ends between the two questions has left its last word in the folder.
         is_alive = process.is_alive(folder / "lock")
         seen = output.observation(
@@ -221,6 +225,8 @@ class LocalProvider:
             is_alive=is_alive,
             is_cancelled=(folder / "cancelled").exists(),
             now=self._clock.now(),
+            was_started=was_started,
+            said=(_read(folder / "trainer.log") or "").strip()[-_SAID:],
         )
         rate = json.loads((folder / "order.json").read_text())["rate"]
         return replace(seen, rate=Decimal(rate) if rate is not None else None)
