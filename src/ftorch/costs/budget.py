@@ -48,12 +48,12 @@ def bound(plan: Plan, estimate: Estimate, *, rate: Decimal | None, committed: Mo
     if plan.budget is None:
         return Bound(wanted_s, _worst(wanted_s, rate, estimate))
     left = plan.budget.limit - committed
-    if left.amount <= 0:
+    affordable_s = seconds_for(left, rate)
+    if left.amount <= 0 or affordable_s == 0:
         raise BudgetError(
             f"budget.limit, {plan.budget.limit}, is used up: {committed} is spent or held",
-            hint="raise budget.limit, then run `ftorch jobs retry JOB`",
+            hint="raise budget.limit in the manifest, then run `ftorch submit MANIFEST --again`",
         )
-    affordable_s = seconds_for(left, rate)
     allowed = [seconds for seconds in (wanted_s, affordable_s) if seconds is not None]
     max_duration_s = min(allowed, default=None)
     return Bound(max_duration_s, min(_worst(max_duration_s, rate, estimate), left))

@@ -60,7 +60,7 @@ def preview(resolved: Resolved, store: SqliteStore | None, credentials: Mapping[
         standing_job=standing.id if standing else None,
         changes=difference(store, plan) if store else [],
         sample_size=sample_size(plan),
-        warnings=[*map(str, resolved.prepared.report.warnings), *_not_yet(plan)],
+        warnings=[*map(str, resolved.prepared.report.warnings), *not_yet(plan)],
         resolved=resolved,
     )
 
@@ -88,8 +88,13 @@ def sample_size(plan: Plan) -> list[str]:
     return words
 
 
-def _not_yet(plan: Plan) -> list[str]:
+def not_yet(plan: Plan) -> list[str]:
     """What the manifest asks for and this version only keeps."""
-    if plan.schedule is None:
-        return []
-    return ["schedule is kept with the job; this version of ftorch does not act on it yet"]
+    words = []
+    if plan.schedule is not None:
+        words.append("schedule is kept with the job; this version of ftorch does not act on it yet")
+    if plan.budget is not None and plan.budget.on_exceed == "notify":
+        words.append("budget.on_exceed: notify is not there yet; a run ends at the limit, as with cancel")
+    if plan.retry.then == "next_provider" or len(plan.providers) > 1:
+        words.append(f"another provider is not tried yet; every run goes to {plan.providers[0]}")
+    return words

@@ -18,7 +18,7 @@ BESIDE = (NAME, "result.json")
 """What lies beside the adapter's own files: our receipt, and what the trainer signed."""
 _WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
-_FETCH = "run `ftorch jobs retry JOB` to fetch it again"
+_FETCH = "restore the folder from a copy; `ftorch submit MANIFEST --again` trains the adapter again"
 
 
 def write_receipt(artifact: Artifact, plan: Plan, *, base_id: str, job_id: str, run_key: str) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""What a plan says before anything is sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftorch.core.money import Money
+from ftorch.jobs.preview import not_yet, sample_size
+from ftorch.manifest.evaluation import Eval, Gate, Guardrail
+from ftorch.manifest.schema import Budget, Retry
+from unit.plans import facts, plan
+
+
+def gated(gate: Gate | None, rows: int = 200) -> list[str]:
+    return sample_size(plan(eval=Eval(gate=gate), dataset=facts(held_out_rows=rows)))
+
+
+def test_the_rows_that_a_floor_needs_are_told_before_training() -> None:
+    [words] = gated(Gate(at_least=0.80))
+
+    assert "a model whose true figure is 0.85 needs 388 held-out rows to show it; there are 200" in words
+
+
+def test_the_smallest_difference_that_the_rows_can_show_is_told() -> None:
+    [words] = gated(Gate(beats="base"))
+
+    assert "200 held-out rows show a difference from base of 0.068 or more" in words
+
+
+@pytest.mark.parametrize("gate", [None, Gate(guardrails=(Guardrail(metric="json_valid", at_least=0.99),))])
+def test_nothing_is_told_where_there_is_nothing_to_size(gate: Gate | None) -> None:
+    assert gated(gate) == []
+
+
+def test_a_floor_of_everything_has_no_sample_size() -> None:
+    assert gated(Gate(at_least=1.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"budget": Budget(limit=Money.parse("1.00 USD"), on_exceed="notify")}, "on_exceed"),
+        ({"retry": Retry(then="next_provider")}, "another provider"),
+        ({"providers": ("local", "together")}, "every run goes to local"),
+    ],
+)
+def test_what_is_only_kept_is_said(changes: dict[str, object], words: str) -> None:
+    [said] = not_yet(plan(**changes))
+
+    assert words in said
+
+
+def test_a_plain_plan_has_nothing_to_say() -> None:
+    assert not_yet(plan()) == []
