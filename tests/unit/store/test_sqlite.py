@@ -247,3 +247,17 @@ def test_a_database_that_somebody_keeps_locked_is_said_in_words(
     holder.close()
     store.write(lambda tx: tx.put_meta("a", "b"))
     assert store.meta("a") == "b"
+
+
+def test_a_new_database_that_another_process_sets_up_just_now_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sqlite3.connect(tmp_path / "ftorch.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("ftorch.store.sqlite.time.sleep", lambda _: other.execute("COMMIT"))
+
+    store = SqliteStore.open(tmp_path / "ftorch.db")
+
+    assert store.read().scalar("PRAGMA journal_mode") == "wal"
+    store.close()
+    other.close()
