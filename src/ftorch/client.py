@@ -360,7 +360,7 @@ class Client:
     def _view(self, resolved: Resolved) -> PlanView:
         from ftorch.jobs.preview import preview
 
-        return preview(resolved, self._existing(), self._credentials())
+        return preview(resolved, self._existing(), self._credentials(), self._clock.now())
 
     def _credentials(self) -> Mapping[str, str]:
         from ftorch.manifest.credentials import environment

@@ -12,7 +12,7 @@ from pathlib import Path
 from ftorch.core.errors import UsageError
 from ftorch.jobs.context import Context
 from ftorch.jobs.plan import Resolved
-from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobState
+from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobReason, JobState
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import RunState
 from ftorch.store import JobRow, RunRow, SqliteStore, Transaction, sql
@@ -69,9 +69,13 @@ def stands_for(jobs: Sequence[JobRow]) -> JobRow | None:
 
 
 def ask_cancel(context: Context, job_id: str) -> JobRow:
-    """Note that the job is no longer wanted; the engine makes it so. Twice is harmless, an ended job stays."""
+    """Note that the job is no longer wanted; the engine makes it so. Twice is harmless, an ended job stays.
+
+    A job whose adapter could not be fetched gives it up: what was kept for another try is released.
+    """
     job = _must(context, job_id)
-    if JobState(job.state) in TERMINAL or job.desired == CANCELLED:
+    is_kept = job.reason == JobReason.ARTIFACT and job.adapter is None
+    if (JobState(job.state) in TERMINAL and not is_kept) or job.desired == CANCELLED:
         return job
     if not context.change_job(job, "cancel asked", desired=CANCELLED, next_at=context.clock.now()):
         return ask_cancel(context, job_id)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from ftorch.jobs.context import Context
+from ftorch.jobs.decide import quiet_until, why_stop
 from ftorch.jobs.serial import changes, progress_text, ref
+from ftorch.jobs.states import STOP_WORDS, JobReason
 from ftorch.jobs.submit import order_for
-from ftorch.providers.base import ENDED, Observation, Provider, RunState
+from ftorch.providers.base import ENDED, Capabilities, Observation, Provider, RunState
 from ftorch.store import JobRow, RunRow, Transaction, sql
 
 _KEEP_FRESH = timedelta(seconds=30)
@@ -25,9 +27,17 @@ def start(context: Context, job: JobRow, run: RunRow) -> None:
 
 def cancel(context: Context, _job: JobRow, run: RunRow) -> None:
     """Ask the provider to stop the run. Proof comes from observing it, not from the answer."""
-    context.open_provider(run.provider).cancel(ref(run))
+    provider = context.open_provider(run.provider)
+    now = context.clock.now()
+    # Noted before the call: a run that ends between the two was ended by us, and must not be taken for preempted.
+    reason = run.stop_reason or why_stop(run, now, provider.capabilities)
+    if reason is not None and reason != run.stop_reason:
+        if not context.change_run(run, "stopping", STOP_WORDS[JobReason(reason)], stop_reason=reason):
+            return
+        run = context.again(run)
+    provider.cancel(ref(run))
     event = "" if run.cancel_requested_at else "cancel asked"
-    context.change_run(run, event, cancel_requested_at=context.clock.now())
+    context.change_run(run, event, cancel_requested_at=now)
 
 
 def release(context: Context, _job: JobRow, run: RunRow) -> None:
@@ -49,14 +59,14 @@ def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> Non
 
     def change(tx: Transaction) -> None:
         for run, observation in news:
-            if (current := _still_open(tx, run, observation)) is not None:
+            if (current := _still_open(tx, run, observation, provider.capabilities)) is not None:
                 _apply(context, tx, current, observation)
 
     context.store.write(change)
 
 
-def _still_open(tx: Transaction, run: RunRow, seen: Observation) -> RunRow | None:
-    """The run as it is now, unless it has ended or somebody has seen it later.
+def _still_open(tx: Transaction, run: RunRow, seen: Observation, capabilities: Capabilities) -> RunRow | None:
+    """The run as it is now, unless it has ended, somebody has seen it later, or it may still become visible.
 
     What was seen stays true when a start or a cancel changed the row meanwhile; dropping it would leave a run whose
     start is repeated at every look unseen for as long as that goes on.
@@ -65,11 +75,14 @@ def _still_open(tx: Transaction, run: RunRow, seen: Observation) -> RunRow | Non
     if current is None or current.ended_at is not None or current.sends != run.sends:
         return None
     is_older = current.observed_at is not None and current.observed_at > seen.observed_at
-    return None if is_older else current
+    is_early = seen.state is RunState.ABSENT and seen.observed_at < quiet_until(current, capabilities)
+    return None if is_older or is_early else current
 
 
 def _is_news(run: RunRow, seen: Observation) -> bool:
     if run.observed_at is None or seen.observed_at - run.observed_at >= _KEEP_FRESH:
+        return True
+    if seen.state is RunState.ABSENT or run.absent_at is not None:
         return True
     known = (run.state, run.provider_status, run.detail, run.progress)
     return known != (seen.state.value, seen.provider_status, seen.detail, progress_text(seen.progress))
@@ -77,6 +90,11 @@ def _is_news(run: RunRow, seen: Observation) -> bool:
 
 def _apply(context: Context, tx: Transaction, run: RunRow, seen: Observation) -> None:
     set_now = changes(seen)
+    if seen.state is RunState.ABSENT and run.absent_at is None:
+        # One walk may miss a run that has just been made or moved to another page: it takes a second one.
+        context.change_run_in(tx, run, "not seen", seen.detail, absent_at=seen.observed_at)
+        return
+    set_now["absent_at"] = run.absent_at if seen.state is RunState.ABSENT else None
     if run.billable_from is not None:
         set_now.pop("billable_from", None)
     event, detail = _event(run, seen)

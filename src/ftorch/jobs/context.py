@@ -73,6 +73,13 @@ class Context:
             tx.add_event(self.event(run.job_id, run.key, event, words))
         return True
 
+    def again(self, run: RunRow) -> RunRow:
+        """The run as it is in the database now."""
+        read = self.store.run(run.key)
+        if read is None:
+            raise LookupError(f"run {run.key} has left the database")
+        return read
+
     def event(self, job_id: str, run_key: str | None, event: str, detail: str = "") -> EventRow:
         return EventRow(seq=0, job_id=job_id, run_key=run_key, at=self.clock.now(), event=event, detail=detail)
 

@@ -19,9 +19,9 @@ import structlog
 from ftorch.core.errors import FtorchError, RateLimitedError
 from ftorch.jobs import advance, bills, stage, submit
 from ftorch.jobs.context import Context
+from ftorch.jobs.decide import FETCH_TRIES, Policy, decide
 from ftorch.jobs.fetch import fetch
-from ftorch.jobs.states import FETCH_TRIES, TERMINAL, Decision, JobState, Step, StepKind, decide
-from ftorch.manifest.schema import Retry
+from ftorch.jobs.states import TERMINAL, Decision, JobState, Step, StepKind
 from ftorch.providers.base import Capabilities
 from ftorch.store import JobRow, RunRow, Transaction, sql
 
@@ -70,7 +70,7 @@ class Engine:
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="ftorch-step")
         self._busy: set[str] = set()
         self._lock = threading.Lock()
-        self._policies: dict[str, Retry] = {}
+        self._policies: dict[str, Policy] = {}
         self._looked: dict[str, datetime] = {}
         self.progressed = threading.Event()
         """Set whenever a step has ended: there may be more to do at once."""
@@ -111,15 +111,15 @@ class Engine:
     def _decide(self, job: JobRow, runs: Sequence[RunRow], now: datetime) -> Decision | None:
         """None for a job whose provider cannot be opened here: it says so, and the others go on."""
         try:
-            return decide(job, runs, now, self._policy(job), self._capabilities(job.provider))
+            return decide(job, runs, now, self._policy(job), self._capabilities)
         except FtorchError as error:
             if job.detail != _words(error):
                 self._context.change_job(job, "waits", _words(error), detail=_words(error))
             return None
 
-    def _policy(self, job: JobRow) -> Retry:
+    def _policy(self, job: JobRow) -> Policy:
         if job.id not in self._policies:
-            self._policies[job.id] = self._context.plan(job).retry
+            self._policies[job.id] = Policy.of(self._context.plan(job))
         return self._policies[job.id]
 
     def _capabilities(self, provider: str) -> Capabilities:
@@ -156,6 +156,8 @@ class Engine:
         match step:
             case Step(StepKind.STAGE):
                 stage.stage(self._context, job)
+            case Step(StepKind.NEXT_PROVIDER):
+                stage.next_provider(self._context, job)
             case Step(StepKind.OPEN_RUN):
                 stage.open_run(self._context, job, runs)
             case Step(kind, RunRow() as run):

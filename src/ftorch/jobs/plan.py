@@ -84,6 +84,7 @@ def resolve(
         schedule=manifest.schedule,
         labels=manifest.labels,
         declared_rates=settings.declared_rates(),
+        budgets=tuple(rule for rule in settings.budgets if rule.counts(manifest.labels)),
     )
     check_eval(plan, str(manifest_path))
     for name in plan.providers:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ftorch.costs import budget
 from ftorch.costs.estimate import Estimate
 from ftorch.evals.power import rows_for_floor, smallest_difference
 from ftorch.jobs.admit import difference, stands_for
+from ftorch.jobs.allowance import estimate, rules
 from ftorch.jobs.plan import Resolved
-from ftorch.jobs.stage import estimate
 from ftorch.manifest.plan import Plan
 from ftorch.providers.registry import entries, provider_class
 from ftorch.store import JobRow, SqliteStore, sql
@@ -42,13 +43,13 @@ class PlanView:
     """What `submit` takes, so that the data is not checked twice."""
 
 
-def preview(resolved: Resolved, store: SqliteStore | None, credentials: Mapping[str, str]) -> PlanView:
+def preview(resolved: Resolved, store: SqliteStore | None, credentials: Mapping[str, str], now: datetime) -> PlanView:
     """The plan with its estimate. Raises BudgetError when the estimate is above the limit."""
     plan = resolved.plan
     name = plan.providers[0]
     provider = provider_class(name).from_env(credentials)
     computed = estimate(plan, provider.placements(plan)[0])
-    budget.check(plan, computed)
+    budget.check(plan, computed, rules(store.read(), plan, now) if store else ())
     standing = stands_for(store.read().many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)) if store else None
     return PlanView(
         plan=plan,
@@ -93,8 +94,4 @@ def not_yet(plan: Plan) -> list[str]:
     words = []
     if plan.schedule is not None:
         words.append("schedule is kept with the job; this version of ftorch does not act on it yet")
-    if plan.budget is not None and plan.budget.on_exceed == "notify":
-        words.append("budget.on_exceed: notify is not there yet; a run ends at the limit, as with cancel")
-    if plan.retry.then == "next_provider" or len(plan.providers) > 1:
-        words.append(f"another provider is not tried yet; every run goes to {plan.providers[0]}")
     return words

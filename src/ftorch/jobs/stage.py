@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from ftorch.core.errors import BudgetError, RunRejectedError
 from ftorch.core.ids import run_key
-from ftorch.core.money import Money
-from ftorch.costs import budget, ledger
-from ftorch.costs.estimate import Estimate, for_machine_here
+from ftorch.costs.budget import HeldError
+from ftorch.jobs.allowance import bound
 from ftorch.jobs.bundle import make_bundle
 from ftorch.jobs.context import Context
+from ftorch.jobs.decide import Policy
 from ftorch.jobs.serial import placement_text, staged_text, staged_value
 from ftorch.jobs.states import JobReason, JobState, Purpose
 from ftorch.manifest.plan import Plan
@@ -43,13 +42,45 @@ def open_run(context: Context, job: JobRow, runs: Sequence[RunRow]) -> None:
     """Insert the next run's row with its placement, deadline and hold. Nothing is sent yet."""
     plan = context.plan(job)
     _, account = staged_value(job.staged or "")
-    placement = context.open_provider(job.provider).placements(plan)[0]
+    provider = context.open_provider(job.provider)
+    placement = provider.placements(plan)[0]
+    now = context.clock.now()
     try:
-        bound = _bound(context, job, plan, placement)
+        context.store.write(lambda tx: _insert(context, tx, job, plan, runs, placement, account, now))
+    except HeldError:
+        raise
     except BudgetError as error:
         end_job(context, job, JobState.FAILED, JobReason.OVER_BUDGET, error.message)
-        return
+
+
+def next_provider(context: Context, job: JobRow) -> None:
+    """Move the job to the next provider of its list; it is staged there from the beginning."""
+    following = Policy.of(context.plan(job)).next_provider(job.provider)
+    if following is None:
+        raise LookupError(f"no provider follows {job.provider} in the plan of job {job.id}")
+    words = f"{job.provider} -> {following}"
+    context.change_job(job, "next provider", words, provider=following, staged=None, failures=0, detail="")
+
+
+def end_job(context: Context, job: JobRow, state: JobState, reason: JobReason, detail: str) -> None:
+    """Close a job that has no open run."""
     now = context.clock.now()
+    context.change_job(job, state.value, detail, state=state.value, reason=reason.value, detail=detail, ended_at=now)
+
+
+def _insert(
+    context: Context,
+    tx: Transaction,
+    job: JobRow,
+    plan: Plan,
+    runs: Sequence[RunRow],
+    placement: Placement,
+    account: str,
+    now: datetime,
+) -> None:
+    """The run, its hold and the job's new version in one commit: of two attempts to open a run, one wins."""
+    capabilities = context.open_provider(job.provider).capabilities
+    allowed = bound(tx, job.id, plan, placement, now, capabilities.overhead_s)
     run = RunRow(
         key=run_key(context.installation, context.ids.ulid(now)),
         job_id=job.id,
@@ -59,38 +90,24 @@ def open_run(context: Context, job: JobRow, runs: Sequence[RunRow]) -> None:
         account=account,
         placement=placement_text(placement),
         rate=placement.rate,
-        max_duration_s=bound.max_duration_s,
-        resume_from=runs[-1].key if runs else None,
-        hold_micro=bound.hold.micro,
+        agreed_rate=placement.rate,
+        max_duration_s=allowed.max_duration_s,
+        bounded_by=allowed.bounded_by,
+        resume_from=_resume_from(job, runs),
+        hold_micro=allowed.hold.micro,
         created_at=now,
         next_at=now,
     )
-    _insert(context, job, run)
+    if context.change_job_in(tx, job, "", "", failures=0, detail=""):
+        tx.insert_run(run)
+        tx.add_event(context.event(job.id, run.key, "run opened", f"run {run.number} at {placement.name}"))
 
 
-def end_job(context: Context, job: JobRow, state: JobState, reason: JobReason, detail: str) -> None:
-    """Close a job that has no open run."""
-    now = context.clock.now()
-    context.change_job(job, state.value, detail, state=state.value, reason=reason.value, detail=detail, ended_at=now)
-
-
-def estimate(plan: Plan, placement: Placement) -> Estimate:
-    """Our own estimate for a plan on a placement."""
-    return for_machine_here(plan, cores=os.cpu_count() or 1, rate=placement.rate)
-
-
-def _bound(context: Context, job: JobRow, plan: Plan, placement: Placement) -> budget.Bound:
-    reader = context.store.read()
-    committed = Money.from_micro(ledger.spent_micro(reader, job.id) + ledger.held_micro(reader, job.id))
-    return budget.bound(plan, estimate(plan, placement), rate=placement.rate, committed=committed)
-
-
-def _insert(context: Context, job: JobRow, run: RunRow) -> None:
-    """The run and the job's new version in one commit: of two attempts to open a run, one wins."""
-
-    def change(tx: Transaction) -> None:
-        if context.change_job_in(tx, job, "", "", failures=0):
-            tx.insert_run(run)
-            tx.add_event(context.event(job.id, run.key, "run opened", f"run {run.number}"))
-
-    context.store.write(change)
+def _resume_from(job: JobRow, runs: Sequence[RunRow]) -> str | None:
+    """The newest earlier run at the same provider that began to train; its checkpoints hold those before it."""
+    began = [
+        run
+        for run in runs
+        if run.purpose == Purpose.TRAIN and run.provider == job.provider and (run.started_at or run.billable_from)
+    ]
+    return began[-1].key if began else None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from ftorch.core.errors import (
+    BudgetError,
     CredentialsError,
     NoCapacityError,
     ProviderUnavailableError,
@@ -14,12 +16,14 @@ from ftorch.core.errors import (
     RunRejectedError,
     SubmitUnknownError,
 )
+from ftorch.jobs.allowance import bound
 from ftorch.jobs.context import Context
-from ftorch.jobs.serial import placement_value, ref, staged_value
-from ftorch.jobs.states import RUN, JobReason, Purpose, may_send_again, quiet_until
+from ftorch.jobs.decide import may_send_again, quiet_until
+from ftorch.jobs.serial import placement_text, placement_value, ref, staged_value
+from ftorch.jobs.states import RUN, JobReason, Purpose
 from ftorch.manifest.schema import RetryEvent
-from ftorch.providers.base import RunOrder, RunRef, RunState
-from ftorch.store import JobRow, RunRow, Transaction
+from ftorch.providers.base import Placement, RunOrder, RunRef, RunState
+from ftorch.store import JobRow, RunRow, Transaction, sql
 
 SEND_WINDOW = timedelta(seconds=30)
 _LOOK_AGAIN = timedelta(seconds=5)
@@ -31,22 +35,73 @@ def submit(context: Context, job: JobRow, run: RunRow) -> None:
     now = context.clock.now()
     if not context.change_run(run, "sent", sends=run.sends + 1, sent_at=now, send_before=now + SEND_WINDOW):
         return
-    sent = _again(context, run)
+    sent = context.again(run)
     try:
         found = context.open_provider(run.provider).submit(replace(order, send_before=now + SEND_WINDOW))
     except RunRejectedError as error:
         never_was(context, sent, RunState.FAILED, error.message)
     except NoCapacityError as error:
-        never_was(context, sent, RunState.FAILED, error.message, RetryEvent.CAPACITY)
+        _elsewhere(context, job, replace(sent, **_as_before(run)), sent, error.message)
     except (ProviderUnavailableError, RateLimitedError, CredentialsError):
         # Proven that this send created nothing: its intent is taken back, and the engine comes again later. An earlier
         # send of the same key, whose answer was lost, stays on record.
-        context.change_run(sent, sends=run.sends, sent_at=run.sent_at, send_before=run.send_before)
+        context.change_run(sent, **_as_before(run))
         raise
     except SubmitUnknownError as error:
         context.change_run(sent, "answer lost", error.message, next_at=context.clock.now())
     else:
         adopt(context, sent, [found])
+
+
+def _as_before(run: RunRow) -> dict[str, Any]:
+    return {"sends": run.sends, "sent_at": run.sent_at, "send_before": run.send_before}
+
+
+def _elsewhere(context: Context, job: JobRow, run: RunRow, sent: RunRow, why: str) -> None:
+    """Proven that nothing was created here: the same run goes to the next placement, or ends after the last."""
+    placement = _placement_after(context, job, run)
+    if placement is None:
+        never_was(context, sent, RunState.FAILED, why, RetryEvent.CAPACITY)
+        return
+    now = context.clock.now()
+    overhead_s = context.open_provider(run.provider).capabilities.overhead_s
+    plan = context.plan(job)
+
+    def change(tx: Transaction) -> None:
+        # The hold of the place that had no room makes way for that of the next one.
+        if not tx.update_run(sent, hold_micro=0):
+            return
+        allowed = bound(tx, job.id, plan, placement, now, overhead_s)
+        moved = tx.one(RunRow, sql.RUN, key=run.key)
+        assert moved is not None
+        context.change_run_in(
+            tx,
+            moved,
+            "no capacity",
+            f"{why}; next: {placement.name}",
+            **_as_before(run),
+            placement=placement_text(placement),
+            rate=placement.rate,
+            agreed_rate=placement.rate,
+            max_duration_s=allowed.max_duration_s,
+            bounded_by=allowed.bounded_by,
+            hold_micro=allowed.hold.micro,
+            next_at=now,
+        )
+
+    try:
+        context.store.write(change)
+    except BudgetError as error:
+        never_was(context, sent, RunState.FAILED, f"{why}; {error.message}", RetryEvent.CAPACITY)
+
+
+def _placement_after(context: Context, job: JobRow, run: RunRow) -> Placement | None:
+    places = context.open_provider(run.provider).placements(context.plan(job))
+    names = [place.name for place in places]
+    refused = placement_value(run).name
+    # The list may have changed since; a name that has left it is not looked for twice.
+    following = places[names.index(refused) + 1 :] if refused in names else ()
+    return following[0] if following else None
 
 
 def find(context: Context, job: JobRow, run: RunRow) -> None:
@@ -131,13 +186,6 @@ def order_for(context: Context, job: JobRow, run: RunRow) -> RunOrder:
         resume_from=ref(earlier) if earlier else None,
         secrets=context.secrets(plan),
     )
-
-
-def _again(context: Context, run: RunRow) -> RunRow:
-    read = context.store.run(run.key)
-    if read is None:
-        raise LookupError(f"run {run.key} has left the database")
-    return read
 
 
 def _duplicate_row(run: RunRow, duplicate: RunRef, count: int) -> RunRow:

@@ -15,7 +15,7 @@ from pydantic import Field
 from ftorch.manifest.evaluation import Eval
 from ftorch.manifest.fields import Amount, Frozen, Json, SecretPlace
 from ftorch.manifest.lifetime import Lifetime
-from ftorch.manifest.schema import BaseModelRef, Budget, Method, Resources, Retry, Schedule, Tracking
+from ftorch.manifest.schema import BaseModelRef, Budget, BudgetRule, Method, Resources, Retry, Schedule, Tracking
 
 
 class TokenSource(StrEnum):
@@ -76,6 +76,8 @@ class Plan(Frozen):
     labels: Mapping[str, str]
     declared_rates: Mapping[str, Amount] = Field(default_factory=dict)
     """Provider -> price per hour from `ftorch.toml`, for providers that have no price of their own."""
+    budgets: tuple[BudgetRule, ...] = ()
+    """The rules of `ftorch.toml` that the job spends from."""
 
     def to_json(self) -> str:
         return self.model_dump_json()

@@ -5,6 +5,7 @@ Every key is described here once; `ftorch schema manifest` prints it for editors
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -241,6 +242,34 @@ class Budget(Frozen):
     on_exceed: Literal["cancel", "notify"] = Field("cancel", description="what happens at the limit")
 
 
+class BudgetRule(Frozen):
+    """What may be spent per period, by label or in all."""
+
+    limit: Amount = Field(description='with its currency: "500.00 USD"')
+    period: Literal["day", "week", "month", "year"] = Field("month", description="how long the limit holds")
+    label: str | None = Field(None, description="key=value; the whole installation when not given")
+
+    @property
+    def words(self) -> str:
+        """As people say it: `monthly budget for team=support`."""
+        often = {"day": "daily", "week": "weekly", "month": "monthly", "year": "yearly"}[self.period]
+        return f"{often} budget for {self.label}" if self.label else f"{often} budget of this installation"
+
+    def counts(self, labels: Mapping[str, str]) -> bool:
+        """A job with these labels spends from it."""
+        if self.label is None:
+            return True
+        key, _, value = self.label.partition("=")
+        return labels.get(key) == value
+
+    @field_validator("label")
+    @classmethod
+    def _is_pair(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[^=\s]+=[^=]+", value):
+            raise ValueError(f"must be key=value, such as team=support, not {value!r}")
+        return value
+
+
 class RetryEvent(StrEnum):
     """Why a new run may start after one that ended badly."""
 
@@ -255,8 +284,10 @@ class Retry(Frozen):
     on_events: tuple[RetryEvent, ...] = Field(
         tuple(RetryEvent), description="what is worth a new run; all when not given"
     )
-    max_runs: Whole = Field(3, ge=1, le=20, description="runs in all, the first one included")
-    then: Literal["fail", "next_provider"] = Field("fail", description="what follows the last run")
+    max_runs: Whole = Field(3, ge=1, le=20, description="runs at one provider, the first one included")
+    then: Literal["fail", "next_provider"] = Field(
+        "fail", description="what follows the last run; without capacity a list of providers is walked in any case"
+    )
 
 
 class ScheduleTrigger(StrEnum):

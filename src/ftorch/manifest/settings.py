@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, ValidationError
 
 from ftorch.core.errors import Fault, SettingsError
 from ftorch.manifest.faults import Where, dotted, faults_of
 from ftorch.manifest.fields import Amount, Frozen, Json, Number, SecretPlace, Whole
 from ftorch.manifest.load import take_out_unknown_keys
+from ftorch.manifest.schema import BudgetRule
 
 FILE = "ftorch.toml"
 
@@ -25,21 +26,6 @@ class Rated(Frozen):
     """A provider without a price of its own: the user says what an hour costs."""
 
     rate: Amount | None = Field(None, description='per hour, such as "0.50 USD"; "0.00 USD" when it is free to you')
-
-
-class BudgetRule(Frozen):
-    """What may be spent per period, by label or in all."""
-
-    limit: Amount = Field(description='with its currency: "500.00 USD"')
-    period: Literal["day", "week", "month", "year"] = Field("month", description="how long the limit holds")
-    label: str | None = Field(None, description="key=value; the whole installation when not given")
-
-    @field_validator("label")
-    @classmethod
-    def _is_pair(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[^=\s]+=[^=]+", value):
-            raise ValueError(f"must be key=value, such as team=support, not {value!r}")
-        return value
 
 
 class Notify(Frozen):

@@ -91,6 +91,8 @@ class Capabilities:
     """The best source that `charges` or the bill gives."""
     billing_quantum_s: float
     """The smallest step in which time is billed; also the overshoot that a budget tolerates."""
+    overhead_s: float = 0.0
+    """Billed time of a run that is not training: boot, idle grace, pulling the adapter. Part of every hold."""
     settle_lag_s: float
     """How long after its end a run's price may still change."""
     rents_machines: bool

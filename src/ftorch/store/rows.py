@@ -53,7 +53,11 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """One training execution of a job. `sent_at` is the intent; the run may exist at the provider from then on."""
+    """One training execution of a job. `sent_at` is the intent; the run may exist at the provider from then on.
+
+    `agreed_rate` is the placement's, `rate` what was read back. `bounded_by` names what set `max_duration_s`,
+    `stop_reason` why the engine stopped a run that was wanted, `absent_at` the first walk that did not see it any more.
+    """
 
     key: str
     job_id: str
@@ -63,7 +67,9 @@ class RunRow:
     account: str
     placement: str
     rate: Decimal | None
+    agreed_rate: Decimal | None = None
     max_duration_s: int | None
+    bounded_by: str | None = None
     resume_from: str | None
     hold_micro: int
     remote_id: str | None = None
@@ -85,6 +91,8 @@ class RunRow:
     billable_from: datetime | None = None
     billable_to: datetime | None = None
     cancel_requested_at: datetime | None = None
+    stop_reason: str | None = None
+    absent_at: datetime | None = None
     ended_at: datetime | None = None
     fetched_at: datetime | None = None
     released_at: datetime | None = None

@@ -61,6 +61,12 @@ SPEND_OF_JOB = (
     "SELECT COALESCE(SUM(amount_micro), 0) AS micro FROM ledger "
     "WHERE job_id = :job_id AND kind IN ('provisional', 'billed', 'adjusted')"
 )
+SPEND_SINCE = (
+    "SELECT job_id, SUM(amount_micro) AS micro FROM ledger "
+    "WHERE period_end >= :since AND kind IN ('provisional', 'billed', 'adjusted') GROUP BY job_id"
+)
+HELD_NOW = "SELECT job_id, SUM(hold_micro) AS micro FROM runs WHERE charged_at IS NULL GROUP BY job_id"
+LABELS = "SELECT id, labels FROM jobs"
 # A hold stands from the intent until the run is settled; what the ledger already has for the run is not held twice.
 HELD_BY_JOB = "SELECT COALESCE(SUM(hold_micro), 0) AS micro FROM runs WHERE job_id = :job_id AND charged_at IS NULL"
 

@@ -78,6 +78,10 @@ class Transaction:
         row = self._run(statement, parameters).fetchone()
         return row[0] if row else None
 
+    def pairs(self, statement: str, **parameters: object) -> dict[Any, Any]:
+        """First column -> second column of what a statement finds."""
+        return {row[0]: row[1] for row in self._run(statement, parameters)}
+
     def verdicts(self) -> dict[str, str]:
         """Job -> verdict of its newest evaluation with a gate."""
         return {row["job_id"]: row["verdict"] for row in self._run(sql.VERDICTS, {})}
@@ -196,7 +200,7 @@ class SqliteStore:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch a new database to WAL. SQLite's busy timeout does not cover the switch, so two that open it at once wait here.
+    """Switch a new database to WAL. SQLite's busy timeout does not cover the switch, so two openers wait here.
 
     Measured without the wait: 3 of 180 processes that opened one new database together were refused at once.
     """
@@ -204,11 +208,12 @@ def _use_wal(connection: sqlite3.Connection) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(_SWITCH_AGAIN_S)
+        else:
+            return
 
 
 def _values(row: JobRow | RunRow | EventRow | LedgerRow | EvaluationRow, without: str = "") -> dict[str, object]:

@@ -6,13 +6,17 @@ import pytest
 
 from ftorch.core.errors import BudgetError
 from ftorch.core.money import Money
-from ftorch.costs.budget import bound, check
+from ftorch.costs.budget import JOB_LIMIT, Limit, bound, check
 from ftorch.costs.estimate import for_machine_here, trained_tokens
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import Budget
 from unit.plans import plan
 
 NOTHING = Money(Decimal(0))
+
+
+def own(limit: int, spent: str = "0") -> list[Limit]:
+    return [Limit(JOB_LIMIT, Money(Decimal(limit)), Money(Decimal(spent)), NOTHING)]
 
 
 def limited(limit: str) -> Plan:
@@ -36,7 +40,7 @@ def test_a_limit_without_a_price_is_refused_with_what_to_declare() -> None:
 def test_what_is_left_of_the_budget_is_the_deadline() -> None:
     estimate = for_machine_here(plan(), cores=2, rate=Decimal("1.00"))
 
-    allowed = bound(limited("2 USD"), estimate, rate=Decimal("1.00"), committed=Money(Decimal("0.50")))
+    allowed = bound(limited("2 USD"), estimate, rate=Decimal("1.00"), limits=own(2, "0.50"))
 
     assert allowed.max_duration_s == 5400
     assert allowed.hold == Money(Decimal("1.50"))
@@ -46,13 +50,13 @@ def test_a_used_up_budget_opens_no_run() -> None:
     estimate = for_machine_here(plan(), cores=2, rate=Decimal("1.00"))
 
     with pytest.raises(BudgetError, match="used up"):
-        bound(limited("2 USD"), estimate, rate=Decimal("1.00"), committed=Money(Decimal(2)))
+        bound(limited("2 USD"), estimate, rate=Decimal("1.00"), limits=own(2, "2"))
 
 
 def test_a_rate_of_zero_sets_no_deadline() -> None:
     estimate = for_machine_here(plan(), cores=2, rate=Decimal(0))
 
-    allowed = bound(limited("2 USD"), estimate, rate=Decimal(0), committed=NOTHING)
+    allowed = bound(limited("2 USD"), estimate, rate=Decimal(0), limits=own(2))
 
     assert (allowed.max_duration_s, allowed.hold) == (None, NOTHING)
 

@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import (
+    ArtifactError,
     NoCapacityError,
     ProviderUnavailableError,
     RunRejectedError,
@@ -66,6 +67,10 @@ class Cloud:
         self.runs: list[Remote] = []
         self.faults: list[str] = []
         self.hidden_until: datetime | None = None
+        self.places: list[tuple[str, Decimal]] = [("gpu", RATE)]
+        self.rate_now: Decimal = RATE
+        self.is_fetchable = True
+        self.training = TRAINING
         self.asked: Counter[str] = Counter()
 
     def create(self, key: str) -> Remote:
@@ -79,8 +84,8 @@ class Cloud:
     def look(self) -> None:
         """Let time do its work."""
         for run in self.runs:
-            if run.state is RunState.RUNNING and self.clock.now() >= run.created_at + TRAINING:
-                run.state, run.ended_at = RunState.SUCCEEDED, run.created_at + TRAINING
+            if run.state is RunState.RUNNING and self.clock.now() >= run.created_at + self.training:
+                run.state, run.ended_at = RunState.SUCCEEDED, run.created_at + self.training
 
     def end(self, run: Remote, state: RunState, event: RetryEvent | None = None) -> None:
         run.state, run.ended_at, run.retry_event = state, self.clock.now(), event
@@ -122,7 +127,7 @@ class CloudProvider:
         return None
 
     def placements(self, plan: Plan) -> Sequence[Placement]:
-        return (Placement("gpu", RATE),)
+        return [Placement(name, rate) for name, rate in self._cloud.places]
 
     def submit(self, order: RunOrder) -> RunRef:
         self._cloud.asked["submit"] += 1
@@ -161,7 +166,7 @@ class CloudProvider:
     def observe(self, refs: Collection[RunRef]) -> Mapping[RunRef, Observation]:
         self._cloud.asked["observe"] += 1
         self._cloud.look()
-        return {ref: self._observation(run) for ref in refs if (run := self._run(ref))}
+        return {ref: self._observation(run) if (run := self._run(ref)) else self._absence() for ref in refs}
 
     def logs(self, ref: RunRef, *, cursor: str | None) -> LogPage:
         return LogPage((), cursor, is_last=True)
@@ -172,6 +177,8 @@ class CloudProvider:
             self._cloud.end(run, RunState.STOPPED)
 
     def fetch(self, ref: RunRef, dest: Path) -> Artifact:
+        if not self._cloud.is_fetchable:
+            raise ArtifactError("half of it is not there")
         dest.mkdir(parents=True, exist_ok=True)
         tensors = {"m.q.lora_A.weight": ([4, 4], floats(16)), "m.q.lora_B.weight": ([4, 4], floats(16))}
         (dest / "adapter_model.safetensors").write_bytes(safetensors(tensors))
@@ -221,6 +228,11 @@ class CloudProvider:
         wanted = [run for run in self._cloud.runs if run.key == ref.key and ref.remote_id in (None, run.id)]
         return wanted[0] if wanted else None
 
+    def _absence(self) -> Observation:
+        return Observation(RunState.ABSENT, "404", self._cloud.clock.now())
+
     def _observation(self, run: Remote) -> Observation:
-        seen = Observation(run.state, run.state.value, self._cloud.clock.now(), rate=RATE, billable_from=run.created_at)
+        seen = Observation(
+            run.state, run.state.value, self._cloud.clock.now(), rate=self._cloud.rate_now, billable_from=run.created_at
+        )
         return replace(seen, billable_to=run.ended_at, retry_event=run.retry_event)

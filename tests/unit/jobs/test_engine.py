@@ -2,131 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from ftorch.core.clock import ManualClock
 from ftorch.core.errors import CredentialsError, UsageError
-from ftorch.core.ids import Ids
-from ftorch.core.paths import Home
 from ftorch.jobs.admit import ask_cancel, ask_retry
 from ftorch.jobs.advance import observe
-from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine
-from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import Budget, RetryEvent
 from ftorch.providers.base import RunState
-from ftorch.store import JobRow, RunRow, SqliteStore
-from unit.jobs.cloud import NAME, Cloud, CloudProvider
+from unit.jobs.cloud import NAME, CloudProvider
+from unit.jobs.desk import Desk
 from unit.plans import facts, plan
-
-
-@dataclass
-class Desk:
-    """An engine, its cloud and its clock."""
-
-    context: Context
-    cloud: Cloud
-    clock: ManualClock
-    engine: Engine
-
-    def submit(self, chosen: Plan | None = None, provider: str = NAME) -> str:
-        chosen = chosen or plan(providers=(NAME,))
-        dataset = self.context.home.datasets / "rows"
-        dataset.mkdir(parents=True, exist_ok=True)
-        (dataset / "train.jsonl").write_text("{}\n")
-        now = self.clock.now()
-        row = JobRow(
-            id=self.context.ids.ulid(now),
-            name=chosen.name,
-            plan_hash=chosen.hash,
-            manifest_path="m.yaml",
-            dataset=str(dataset),
-            base_model=chosen.base_model.id,
-            method="sft",
-            provider=provider,
-            state="planned",
-            desired="run",
-            limit_micro=None,
-            labels=json.dumps({}),
-            host="here",
-            created_at=now,
-            next_at=now,
-        )
-        self.context.store.write(lambda tx: tx.insert_job(row, chosen.to_json()))
-        return row.id
-
-    def settle(self) -> None:
-        """Tick at this moment until nothing more happens."""
-        for _ in range(30):
-            self.engine.progressed.clear()
-            self.engine.tick()
-            self.wait()
-            if not self.engine.progressed.is_set():
-                return
-        raise AssertionError("the engine does not come to rest")
-
-    def wait(self) -> None:
-        """Until no step is under way."""
-        idle = threading.Event()
-        while self.engine.under_way:
-            idle.wait(0.001)
-
-    def run_until(self, is_done: Callable[[], bool], *, seconds: int = 3600, step: float = 5.0) -> None:
-        """Tick and move the clock until something holds."""
-        for _ in range(int(seconds / step)):
-            self.settle()
-            if is_done():
-                return
-            self.clock.advance(step)
-        told = [
-            f"{event.at:%H:%M:%S} {event.event}"
-            for job in self.context.store.jobs()
-            for event in self.context.store.events_of(job.id)
-        ]
-        raise AssertionError(f"not within {seconds} s of the clock: {told}")
-
-    def job(self, job_id: str) -> JobRow:
-        found = self.context.store.job(job_id)
-        assert found is not None
-        return found
-
-    def runs(self, job_id: str) -> list[RunRow]:
-        return list(self.context.store.runs_of(job_id))
-
-    def finish(self, job_id: str) -> JobRow:
-        self.run_until(lambda: self.job(job_id).ended_at is not None)
-        return self.job(job_id)
-
-    def spent(self) -> int:
-        return sum(entry.amount_micro for entry in self.context.store.ledger())
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    clock = ManualClock()
-    cloud = Cloud(clock)
-    provider = CloudProvider(cloud)
-    store = SqliteStore.open(tmp_path / "ftorch.db")
-    context = Context(
-        store=store,
-        clock=clock,
-        ids=Ids(),
-        home=Home(tmp_path),
-        installation="abc123",
-        env={},
-        open_provider=lambda _name: provider,
-    )
-    engine = Engine(context)
-    yield Desk(context, cloud, clock, engine)
-    engine.close()
-    store.close()
 
 
 def test_a_job_goes_all_the_way_with_one_create(desk: Desk) -> None:
@@ -320,7 +210,7 @@ def test_a_provider_that_cannot_be_opened_holds_up_only_its_own_jobs(desk: Desk)
     job = desk.finish(desk.submit())
 
     assert job.state == "succeeded"
-    assert (desk.job(stuck).state, desk.job(stuck).detail) == ("planned", "no key for it")
+    assert (desk.job(stuck).state, desk.job(stuck).detail) == ("staging", "no key for it")
 
 
 def test_a_failed_job_can_be_reopened_by_a_person(desk: Desk) -> None:

@@ -14,9 +14,7 @@ from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import Bundle, RunOrder, RunRef, RunState, Staged
 from unit.jobs.cloud import NAME, CloudProvider
-from unit.jobs.test_engine import Desk, desk
-
-__all__ = ["desk"]
+from unit.jobs.desk import Desk
 
 
 @pytest.fixture

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ftorch.core.money import Money
 from ftorch.jobs.preview import not_yet, sample_size
 from ftorch.manifest.evaluation import Eval, Gate, Guardrail
-from ftorch.manifest.schema import Budget, Retry
+from ftorch.manifest.schema import Schedule
 from unit.plans import facts, plan
 
 
@@ -36,18 +35,10 @@ def test_a_floor_of_everything_has_no_sample_size() -> None:
     assert gated(Gate(at_least=1.0)) == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"budget": Budget(limit=Money.parse("1.00 USD"), on_exceed="notify")}, "on_exceed"),
-        ({"retry": Retry(then="next_provider")}, "another provider"),
-        ({"providers": ("local", "together")}, "every run goes to local"),
-    ],
-)
-def test_what_is_only_kept_is_said(changes: dict[str, object], words: str) -> None:
-    [said] = not_yet(plan(**changes))
+def test_a_schedule_that_is_only_kept_is_said() -> None:
+    [said] = not_yet(plan(schedule=Schedule(cron="0 3 * * 1")))
 
-    assert words in said
+    assert "schedule" in said
 
 
 def test_a_plain_plan_has_nothing_to_say() -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftorch.jobs.states import FETCH_TRIES, TERMINAL, Decision, JobReason, JobState, StepKind, decide, may_send_again
+from ftorch.jobs.decide import FETCH_TRIES, Policy, decide, may_send_again
+from ftorch.jobs.states import TERMINAL, Decision, JobReason, JobState, StepKind
 from ftorch.manifest.schema import Retry
 from ftorch.providers.base import ENDED, Capabilities, Find, RunState
 from ftorch.providers.local.capabilities import CAPABILITIES
@@ -18,7 +19,7 @@ CLOUD = replace(CAPABILITIES, client_chosen_id=False, create_timeout_s=60.0, vis
 
 
 def decided(one: JobRow, *runs: RunRow, retry: Retry | None = None) -> Decision:
-    return decide(one, runs, NOW, retry or Retry(), CLOUD)
+    return decide(one, runs, NOW, Policy(retry or Retry(), (one.provider,)), lambda _: CLOUD)
 
 
 def kinds(decision: Decision) -> list[StepKind]:

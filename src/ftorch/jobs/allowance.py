@@ -1,0 +1,56 @@
+"""What a job's next run may cost: the limits it spends from, as the ledger and the holds have them now."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from datetime import datetime
+
+from ftorch.core.money import Money
+from ftorch.costs import budget, ledger
+from ftorch.costs.budget import JOB_LIMIT, Bound, Limit
+from ftorch.costs.estimate import Estimate, for_machine_here
+from ftorch.manifest.plan import Plan
+from ftorch.manifest.schema import BudgetRule
+from ftorch.providers.base import Placement
+from ftorch.store import Transaction, sql
+
+
+def estimate(plan: Plan, placement: Placement) -> Estimate:
+    """Our own estimate for a plan on a placement."""
+    return for_machine_here(plan, cores=os.cpu_count() or 1, rate=placement.rate)
+
+
+def bound(tx: Transaction, job_id: str, plan: Plan, placement: Placement, now: datetime, overhead_s: float) -> Bound:
+    """The deadline and the hold of the job's next run. Raises BudgetError when nothing is left for it.
+
+    Call it in the transaction that writes the hold: of two runs that want the last dollar, one gets it.
+    """
+    limits = [*_own(tx, job_id, plan), *rules(tx, plan, now)]
+    return budget.bound(plan, estimate(plan, placement), rate=placement.rate, limits=limits, overhead_s=overhead_s)
+
+
+def rules(tx: Transaction, plan: Plan, now: datetime) -> list[Limit]:
+    """The limits of `ftorch.toml` that the job spends from, with what is gone of them in their period."""
+    return [_limit(tx, rule, now) for rule in plan.budgets]
+
+
+def _own(tx: Transaction, job_id: str, plan: Plan) -> list[Limit]:
+    if plan.budget is None or plan.budget.on_exceed == "notify":
+        return []
+    spent, held = ledger.spent_micro(tx, job_id), ledger.held_micro(tx, job_id)
+    return [Limit(JOB_LIMIT, plan.budget.limit, Money.from_micro(spent), Money.from_micro(held))]
+
+
+def _limit(tx: Transaction, rule: BudgetRule, now: datetime) -> Limit:
+    since = budget.period_start(rule.period, now)
+    spent, held = tx.pairs(sql.SPEND_SINCE, since=since), tx.pairs(sql.HELD_NOW)
+    if rule.label is not None:
+        ours = {job for job, labels in tx.pairs(sql.LABELS).items() if rule.counts(json.loads(labels))}
+        spent, held = ({job: micro for job, micro in some.items() if job in ours} for some in (spent, held))
+    return Limit(rule.words, rule.limit, _sum(spent.values()), _sum(held.values()))
+
+
+def _sum(micros: Iterable[int]) -> Money:
+    return Money.from_micro(int(sum(micros)))

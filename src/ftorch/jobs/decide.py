@@ -1,0 +1,270 @@
+"""What follows from what: `decide` looks at rows and a clock and says what is wanted next. It does nothing.
+
+Every run is worked on until it is ended, released and charged, whatever the job's state says. A new run of a job
+starts only when all its earlier runs are ended and released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Self, assert_never
+
+from ftorch.costs.budget import MAX_DURATION
+from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, Decision, JobReason, JobState, Purpose, Step, StepKind
+from ftorch.manifest.plan import Plan
+from ftorch.manifest.schema import Retry, RetryEvent
+from ftorch.providers.base import Capabilities, Find, RunState
+from ftorch.store import JobRow, RunRow
+
+CANCEL_AGAIN = timedelta(seconds=20)
+FETCH_TRIES = 5
+_FIRST_PAUSE = timedelta(seconds=30)
+_LONGEST_PAUSE = timedelta(minutes=10)
+_LAST_SAVE = timedelta(seconds=60)
+"""After its deadline a trainer still saves; the engine's own stop comes later."""
+_RATE_TOLERANCE = Decimal("1.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the plan says about going on after a bad end."""
+
+    retry: Retry
+    providers: tuple[str, ...]
+    """In the order in which they are tried."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        return cls(plan.retry, plan.providers)
+
+    def next_provider(self, name: str) -> str | None:
+        """Who follows in the list; None after the last."""
+        if name not in self.providers:
+            return None
+        following = self.providers[self.providers.index(name) + 1 :]
+        return following[0] if following else None
+
+
+CapabilitiesOf = Callable[[str], Capabilities]
+
+
+def decide(
+    job: JobRow, runs: Sequence[RunRow], now: datetime, policy: Policy, capabilities_of: CapabilitiesOf
+) -> Decision:
+    """What the job is and what is due. `runs` are all of the job's, in the order of their numbers."""
+    steps = tuple(Step(kind, run) for run in runs if (kind := _run_step(job, run, now, capabilities_of(run.provider))))
+    if JobState(job.state) in TERMINAL:
+        return Decision(JobState(job.state), JobReason(job.reason) if job.reason else None, steps)
+    if not runs:
+        return _before_the_first_run(job, now)
+    last = [run for run in runs if run.purpose != Purpose.DUPLICATE][-1]
+    if last.ended_at is None:
+        state = _open_state(job, last)
+        return Decision(state, JobReason.SUBMIT_UNKNOWN if state is JobState.UNKNOWN else None, steps)
+    if RunState(last.state or RunState.FAILED) is RunState.SUCCEEDED:
+        return _after_success(job, last, runs, steps)
+    if not _all_done(runs):
+        return Decision(JobState.CANCELLING if job.desired == CANCELLED else JobState(job.state), None, steps)
+    ended = _after_a_bad_end(job, runs, now, policy)
+    return Decision(ended.state, ended.reason, (*steps, *ended.steps))
+
+
+def _before_the_first_run(job: JobRow, now: datetime) -> Decision:
+    if job.desired == CANCELLED:
+        return Decision(JobState.CANCELLED, JobReason.CANCELLED_BY_USER)
+    if job.next_at > now:
+        return Decision(JobState(job.state), JobReason(job.reason) if job.reason else None)
+    if job.staged is None:
+        return Decision(JobState.STAGING, None, (Step(StepKind.STAGE),))
+    return Decision(JobState.SUBMITTING, None, (Step(StepKind.OPEN_RUN),))
+
+
+def _run_step(job: JobRow, run: RunRow, now: datetime, capabilities: Capabilities) -> StepKind | None:
+    """The next call for one run; None while there is only to observe and wait."""
+    if run.next_at > now:
+        return None
+    if run.ended_at is None:
+        return _open_run_step(job, run, now, capabilities)
+    if is_to_fetch(run) and run.failures < FETCH_TRIES:
+        return StepKind.FETCH
+    if (
+        is_to_fetch(run)
+        and job.desired == RUN
+        and not (capabilities.rents_machines and _outlived(run, now, capabilities))
+    ):
+        # A trained adapter is not given up before a person says so, or its machine has used up the hold.
+        return None
+    if run.released_at is None:
+        return StepKind.RELEASE
+    if run.charged_at is None:
+        return StepKind.CHARGE
+    if run.settled_at is None and now >= run.ended_at + timedelta(seconds=capabilities.settle_lag_s):
+        return StepKind.SETTLE
+    return None
+
+
+def is_to_fetch(run: RunRow) -> bool:
+    """The run has an adapter that is not home yet."""
+    is_trained = run.purpose == Purpose.TRAIN and run.state == RunState.SUCCEEDED
+    return is_trained and run.fetched_at is None and run.released_at is None
+
+
+def _open_run_step(job: JobRow, run: RunRow, now: datetime, capabilities: Capabilities) -> StepKind | None:
+    wanted = job.desired == RUN and run.purpose != Purpose.DUPLICATE
+    if run.sent_at is None:
+        return StepKind.SUBMIT if wanted else StepKind.ABANDON
+    if run.state is None:
+        # What waits for a person is looked for again when the person says that it is not wanted.
+        return StepKind.FIND if run.detail != JobReason.SUBMIT_UNKNOWN or not wanted else None
+    if not wanted or run.stop_reason or why_stop(run, now, capabilities):
+        asked = run.cancel_requested_at
+        return StepKind.CANCEL if asked is None or now >= asked + CANCEL_AGAIN else None
+    return StepKind.START if run.state == RunState.PROVISIONED else None
+
+
+def why_stop(run: RunRow, now: datetime, capabilities: Capabilities) -> JobReason | None:
+    """Why a run that is wanted must be stopped all the same: what it was allowed is used up, or it costs too much.
+
+    The deadline was handed to the provider or the trainer with the order; this is the second line, for one that did
+    not keep it.
+    """
+    if run.rate is not None and run.agreed_rate is not None and run.rate > run.agreed_rate * _RATE_TOLERANCE:
+        return JobReason.RATE_ABOVE_PLAN
+    if _outlived(run, now, capabilities):
+        return JobReason.DEADLINE if run.bounded_by in (None, MAX_DURATION) else JobReason.OVER_BUDGET
+    return None
+
+
+def _outlived(run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
+    if run.billable_from is None or run.max_duration_s is None:
+        return False
+    allowed_s = run.max_duration_s + capabilities.overhead_s + capabilities.billing_quantum_s
+    return now > run.billable_from + timedelta(seconds=allowed_s) + _LAST_SAVE
+
+
+def may_send_again(run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
+    """After a complete search that found nothing: a second create under the same key cannot make a second run.
+
+    Either the provider refuses it, or the first create has ended by now and there was only one.
+    """
+    if capabilities.client_chosen_id:
+        return True
+    if capabilities.find is Find.NONE or run.sends > 1:
+        return False
+    return now >= quiet_until(run, capabilities)
+
+
+def quiet_until(run: RunRow, capabilities: Capabilities) -> datetime:
+    """Until then a create that was sent may still become visible."""
+    if run.send_before is None:
+        return run.created_at
+    return run.send_before + timedelta(seconds=capabilities.create_timeout_s + capabilities.visibility_lag_s)
+
+
+def _open_state(job: JobRow, run: RunRow) -> JobState:
+    if job.desired == CANCELLED:
+        return JobState.CANCELLING
+    if run.state is None and run.detail == JobReason.SUBMIT_UNKNOWN:
+        return JobState.UNKNOWN
+    if run.state is None:
+        return JobState.SUBMITTING
+    match RunState(run.state):
+        case RunState.PROVISIONED | RunState.QUEUED:
+            return JobState.QUEUED
+        case _:
+            return JobState.RUNNING
+
+
+def _after_success(job: JobRow, last: RunRow, runs: Sequence[RunRow], steps: tuple[Step, ...]) -> Decision:
+    if is_to_fetch(last) and last.failures >= FETCH_TRIES and job.desired == RUN:
+        return Decision(JobState.FAILED, JobReason.ARTIFACT, steps)
+    if not _all_done(runs):
+        return Decision(JobState.CANCELLING if job.desired == CANCELLED else JobState.FETCHING, None, steps)
+    if job.adapter is not None:
+        return Decision(JobState.SUCCEEDED, JobReason.COMPLETED, steps)
+    if job.desired == CANCELLED:
+        return Decision(JobState.CANCELLED, JobReason.CANCELLED_BY_USER, steps)
+    return Decision(JobState.FAILED, JobReason.ARTIFACT, steps)
+
+
+def _after_a_bad_end(job: JobRow, runs: Sequence[RunRow], now: datetime, policy: Policy) -> Decision:
+    """All runs are over, and the last of them brought no adapter: the job ends, or another run follows."""
+    if job.desired == CANCELLED:
+        return Decision(JobState.CANCELLED, JobReason.CANCELLED_BY_USER)
+    attempts = [run for run in runs if run.purpose == Purpose.TRAIN]
+    last = attempts[-1]
+    here = [run for run in attempts if run.provider == job.provider]
+    if not here:
+        # The job has just moved on to another provider.
+        return _before_the_first_run(job, now)
+    is_asked_for = len(runs) < job.granted
+    if is_asked_for or _may_retry(last, here, policy):
+        is_due = job.next_at <= now and (is_asked_for or next_run_at(last, len(here)) <= now)
+        return Decision(JobState.SUBMITTING, None, (Step(StepKind.OPEN_RUN),) if is_due else ())
+    if _moves_on(job, last, policy):
+        return Decision(JobState.STAGING, None, (Step(StepKind.NEXT_PROVIDER),))
+    return Decision(JobState.LOST if last.state == RunState.ABSENT else JobState.FAILED, _reason(last))
+
+
+def next_run_at(last: RunRow, runs: int) -> datetime:
+    """At once after a run that had begun its work; capacity that is not there now is not there a second later."""
+    ended_at = last.ended_at or last.created_at
+    if last.started_at is not None or last.billable_from is not None:
+        return ended_at
+    pause: timedelta = _FIRST_PAUSE * (1 << min(runs - 1, 10))
+    return ended_at + min(pause, _LONGEST_PAUSE)
+
+
+def _moves_on(job: JobRow, last: RunRow, policy: Policy) -> bool:
+    """A list of providers is walked when there is no capacity; `then: next_provider` walks it after every event."""
+    if last.stop_reason or last.retry_event is None or policy.next_provider(job.provider) is None:
+        return False
+    event = RetryEvent(last.retry_event)
+    return event is RetryEvent.CAPACITY or (policy.retry.then == "next_provider" and event in policy.retry.on_events)
+
+
+def _all_done(runs: Sequence[RunRow]) -> bool:
+    """Ended, released, and with a first charge in the ledger: the job's spend is known when it ends."""
+    return all(run.ended_at and run.released_at and run.charged_at for run in runs)
+
+
+def _may_retry(last: RunRow, runs: Sequence[RunRow], policy: Policy) -> bool:
+    """`max_runs` counts the runs at one provider."""
+    if last.stop_reason or last.retry_event is None or len(runs) >= policy.retry.max_runs:
+        return False
+    event = RetryEvent(last.retry_event)
+    # Where another provider waits in the list, capacity is looked for there first.
+    is_better_elsewhere = event is RetryEvent.CAPACITY and policy.next_provider(last.provider) is not None
+    return event in policy.retry.on_events and not is_better_elsewhere
+
+
+def _reason(run: RunRow) -> JobReason:
+    if run.stop_reason:
+        return JobReason(run.stop_reason)
+    if run.retry_event:
+        return JobReason(run.retry_event)
+    match RunState(run.state) if run.state else None:
+        case None:
+            return JobReason.REJECTED
+        case RunState.TIMED_OUT:
+            return JobReason.DEADLINE
+        case RunState.ABSENT:
+            return JobReason.RUN_LOST
+        case RunState.FAILED:
+            return JobReason.TRAINING_FAILED
+        case RunState.STOPPED:
+            return JobReason.PREEMPTED
+        case (
+            RunState.PROVISIONED
+            | RunState.QUEUED
+            | RunState.RUNNING
+            | RunState.FINALIZING
+            | RunState.SUCCEEDED
+            | RunState.UNKNOWN
+        ) as open_state:
+            raise ValueError(f"a run that is {open_state} has not ended badly")
+        case unreachable:
+            assert_never(unreachable)

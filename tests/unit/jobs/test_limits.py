@@ -1,0 +1,198 @@
+"""What a run may cost, where it is placed, and when it is stopped although somebody wants it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from ftorch.core.money import Money
+from ftorch.jobs.admit import ask_cancel
+from ftorch.manifest.plan import Plan
+from ftorch.manifest.schema import Budget, BudgetRule, RetryEvent
+from ftorch.providers.base import RunState
+from unit.jobs.cloud import NAME, RATE
+from unit.jobs.desk import Desk
+from unit.plans import plan
+
+
+def usd(amount: str) -> Money:
+    return Money(Decimal(amount))
+
+
+def limited(limit: str, **changes: object) -> Plan:
+    return plan(providers=(NAME,), budget=Budget(limit=usd(limit)), **changes)
+
+
+def ruled(limit: str, label: str | None = None, **changes: object) -> Plan:
+    rule = BudgetRule.model_validate({"limit": f"{limit} USD", "label": label})
+    return plan(providers=(NAME,), budgets=(rule,), **changes)
+
+
+def events(desk: Desk, job: str) -> list[str]:
+    return [event.event for event in desk.context.store.events_of(job)]
+
+
+def test_a_place_without_room_makes_way_for_the_next_one_within_the_same_run(desk: Desk) -> None:
+    desk.cloud.places = [("cheap", RATE), ("dear", RATE * 2)]
+    desk.cloud.faults = ["no capacity"]
+
+    job = desk.submit(limited("1.00"))
+    desk.settle()
+
+    [run] = desk.runs(job)
+    assert (run.agreed_rate, run.max_duration_s, run.sends) == (RATE * 2, 500, 1)
+    assert desk.finish(job).state == "succeeded"
+
+
+def test_after_the_last_place_the_run_ends_for_want_of_capacity(desk: Desk) -> None:
+    desk.cloud.places = [("a", RATE), ("b", RATE)]
+    desk.cloud.faults = ["no capacity", "no capacity"]
+
+    job = desk.submit()
+    desk.settle()
+
+    [run] = desk.runs(job)
+    assert (run.retry_event, run.hold_micro, desk.cloud.asked["submit"]) == ("capacity", 0, 2)
+
+
+def test_a_list_of_providers_is_walked_when_there_is_no_capacity(desk: Desk) -> None:
+    desk.cloud.faults = ["no capacity"]
+
+    job = desk.finish(desk.submit(plan(providers=(NAME, "second"))))
+
+    assert (job.state, [run.provider for run in desk.runs(job.id)]) == ("succeeded", [NAME, "second"])
+
+
+def test_a_run_on_the_next_provider_does_not_resume_from_the_first(desk: Desk) -> None:
+    job = desk.submit(plan(providers=(NAME, "second"), retry={"then": "next_provider", "max_runs": 1}))
+    desk.run_until(lambda: bool(desk.cloud.runs))
+    desk.cloud.end(desk.cloud.runs[0], RunState.STOPPED, RetryEvent.PREEMPTED)
+
+    desk.finish(job)
+
+    assert [(run.provider, run.resume_from) for run in desk.runs(job)] == [(NAME, None), ("second", None)]
+
+
+def test_a_machine_that_costs_more_than_its_placement_said_is_stopped(desk: Desk) -> None:
+    desk.cloud.rate_now = RATE * Decimal("1.05")
+
+    job = desk.finish(desk.submit())
+
+    assert (job.state, job.reason) == ("failed", "rate_above_plan")
+    assert desk.cloud.runs[0].ended_at is not None
+    assert len(desk.runs(job.id)) == 1
+
+
+def test_a_run_that_nobody_ends_at_its_deadline_is_stopped_by_the_engine(desk: Desk) -> None:
+    desk.cloud.training = timedelta(hours=9)
+
+    job = desk.finish(desk.submit(limited("0.10")))
+
+    [run] = desk.runs(job.id)
+    assert (job.state, job.reason, run.max_duration_s) == ("failed", "over_budget", 100)
+
+
+def test_of_two_jobs_that_want_the_last_of_a_rule_one_waits_until_the_hold_is_gone(desk: Desk) -> None:
+    first, second = desk.submit(ruled("0.10", name="first")), desk.submit(ruled("0.10", name="second"))
+    desk.settle()
+    assert len(desk.cloud.runs) == 1
+
+    assert desk.finish(first).state == "succeeded"
+    assert desk.finish(second).state == "succeeded"
+
+    held = [run for job in (first, second) for run in desk.runs(job)]
+    assert [run.max_duration_s for run in held] == [100, 40]
+
+
+def test_a_rule_that_is_spent_ends_the_job_and_says_which_rule(desk: Desk) -> None:
+    desk.finish(desk.submit(ruled("0.06", name="first")))
+
+    job = desk.finish(desk.submit(ruled("0.06", name="second")))
+
+    assert (job.state, job.reason) == ("failed", "over_budget")
+    assert "monthly budget of this installation" in job.detail
+
+
+def test_a_rule_counts_only_the_jobs_with_its_label(desk: Desk) -> None:
+    desk.finish(desk.submit(ruled("0.06", "team=a", name="first", labels={"team": "a"})))
+
+    job = desk.finish(desk.submit(ruled("0.06", "team=b", name="second", labels={"team": "b"})))
+
+    assert job.state == "succeeded"
+
+
+def test_a_run_that_one_walk_misses_goes_on(desk: Desk) -> None:
+    job = desk.submit()
+    desk.run_until(lambda: bool(desk.cloud.runs))
+    desk.clock.advance(60)
+    gone = desk.cloud.runs.pop()
+    desk.run_until(lambda: "not seen" in events(desk, job))
+    desk.cloud.runs.append(gone)
+
+    assert desk.finish(job).state == "succeeded"
+
+
+def test_a_run_that_two_walks_miss_is_lost(desk: Desk) -> None:
+    job = desk.submit()
+    desk.run_until(lambda: bool(desk.cloud.runs))
+    desk.cloud.runs.clear()
+
+    assert desk.finish(job).state == "lost"
+
+
+def test_a_run_that_is_not_visible_yet_is_not_absent(desk: Desk) -> None:
+    job = desk.submit()
+    desk.run_until(lambda: bool(desk.cloud.runs))
+    gone = desk.cloud.runs.pop()
+    desk.clock.advance(15)
+    desk.settle()
+
+    assert "not seen" not in events(desk, job)
+    desk.cloud.runs.append(gone)
+    assert desk.finish(job).state == "succeeded"
+
+
+def test_cancel_gives_up_an_adapter_that_cannot_be_fetched_and_releases_its_machine(desk: Desk) -> None:
+    desk.cloud.is_fetchable = False
+    job = desk.finish(desk.submit())
+    assert (job.reason, desk.cloud.asked["release"]) == ("artifact", 0)
+
+    ask_cancel(desk.context, job.id)
+    desk.run_until(lambda: desk.runs(job.id)[0].charged_at is not None)
+
+    assert desk.cloud.runs[0].released
+    assert desk.spent() == 60_000
+
+
+def test_a_machine_with_an_unfetchable_adapter_is_released_when_its_hold_is_used_up(desk: Desk) -> None:
+    desk.cloud.is_fetchable = False
+    job = desk.finish(desk.submit(limited("0.50")))
+
+    desk.run_until(lambda: desk.cloud.runs[0].released, seconds=900)
+
+    assert desk.job(job.id).reason == "artifact"
+
+
+def test_a_cancelled_duplicate_is_no_run_to_resume_from(desk: Desk) -> None:
+    desk.cloud.faults = ["twice"]
+    job = desk.submit()
+    desk.run_until(lambda: len(desk.runs(job)) == 2 and desk.runs(job)[0].started_at is not None)
+    desk.cloud.end(desk.cloud.runs[0], RunState.STOPPED, RetryEvent.PREEMPTED)
+
+    desk.finish(job)
+
+    first, *_, last = [run for run in desk.runs(job) if run.purpose == "train"]
+    assert last.resume_from == first.key
+
+
+@pytest.mark.parametrize("on_exceed", ["cancel", "notify"])
+def test_notify_lets_a_run_go_past_the_limit_and_says_so(desk: Desk, on_exceed: str) -> None:
+    wanted = plan(providers=(NAME,), budget=Budget(limit=usd("0.03"), on_exceed=on_exceed))
+
+    job = desk.finish(desk.submit(wanted))
+
+    [run] = desk.runs(job.id)
+    assert (run.max_duration_s is None) == (on_exceed == "notify")
+    assert ("over budget" in events(desk, job.id)) == (on_exceed == "notify" or desk.spent() > 30_000)
