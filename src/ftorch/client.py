@@ -12,10 +12,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ftorch.core.clock import Clock, SystemClock
+from ftorch.core.clock import Clock, SteadyClock, SystemClock
 from ftorch.core.errors import NotFinishedError, UsageError
 from ftorch.core.paths import Home
 from ftorch.jobs.views import AdapterView, EventView, JobView, Submitted, event_views, job_views, pick
@@ -278,15 +279,18 @@ class Client:
         store = self._existing()
         return store.ledger() if store else ()
 
-    def ensure_daemon(self) -> bool:
-        """Start a daemon of its own session, to work until nothing is left, unless one is at work. True: started."""
+    def ensure_daemon(self, *, until_idle: bool = True) -> bool:
+        """Start a daemon in a session of its own, unless one is at work; by itself it leaves when nothing is left.
+
+        True: started.
+        """
         from ftorch.jobs.leader import is_led
 
         if is_led(self.home):
             return False
         with self.home.daemon_log.open("ab") as log:
             subprocess.Popen(
-                [sys.executable, "-m", "ftorch.cli.main", "daemon", "run", "--until-idle"],
+                [sys.executable, "-m", "ftorch.cli.main", "daemon", "run", *(["--until-idle"] if until_idle else [])],
                 cwd=self._cwd,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
@@ -332,8 +336,11 @@ class Client:
         return environment(self._env, self._cwd).warnings
 
     def context(self) -> Context:
-        """What the engine works with; `ftorch daemon run` hands it to the daemon."""
-        return self._opened()
+        """What the engine works with: `ftorch daemon run` hands it to the daemon. Its clock does not jump."""
+        from ftorch.manifest.settings import load_settings
+
+        caps = load_settings(self._cwd, self._env).caps
+        return replace(self._opened(), clock=SteadyClock(self._clock), caps=caps)
 
     def _resolve(self, manifest: Manifest | Path | str) -> Resolved:
         from ftorch.jobs.admit import adapter_folder

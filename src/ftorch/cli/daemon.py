@@ -30,10 +30,10 @@ def run(*, until_idle: bool, once: bool) -> int:
 
 @daemon.command()
 def start() -> int:
-    """Start a daemon in the background, to work until nothing is left to do."""
+    """Start a daemon in the background, to work until it is told to stop."""
     with make_client() as client:
         client.context()
-        started = client.ensure_daemon()
+        started = client.ensure_daemon(until_idle=False)
     say("daemon started" if started else "a daemon is at work already")
     return 0
 

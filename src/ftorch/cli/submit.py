@@ -44,7 +44,8 @@ def submit(manifest: Path, *, waits: bool, again: bool, yes: bool, as_json: bool
         say(f"job {submitted.job.id} is submitted")
         if waits:
             return _wait(client, submitted.job.id, None, as_json=as_json)
-        say("the daemon started here carries it on, also when this terminal closes")
+        for line in _what_goes_on(view):
+            say(line)
         say(f"hint: `ftorch wait {submitted.job.id}` shows its progress; `ftorch cancel {submitted.job.id}` stops it")
         print_json(submitted.job) if as_json else click.echo(submitted.job.id)
     return 0
@@ -81,6 +82,17 @@ def _standing(client: Client, job_id: str, *, waits: bool, as_json: bool) -> int
         say("hint: `ftorch submit MANIFEST --again` starts a new one")
     print_json(job) if as_json else click.echo(job.id)
     return 0
+
+
+def _what_goes_on(view: PlanView) -> tuple[str, ...]:
+    """What happens without this machine, and what waits for its daemon."""
+    if view.provider == "local":
+        return ("the daemon started here carries it on, also when this terminal closes",)
+    return (
+        f"once {view.provider} has it, the training goes on by itself, also with the lid closed",
+        "submitting, fetching the adapter and the bill need the daemon started here; where the machine sleeps or "
+        "restarts, `ftorch wait` starts it again",
+    )
 
 
 def _confirm(view: PlanView, *, yes: bool) -> None:

@@ -6,12 +6,15 @@ is boot time, which counts the hours a laptop slept.
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_SMALL_OFFSET = timedelta(seconds=2)
+_TAKEN_OVER_S = 3600.0
 
 
 class Clock(Protocol):
@@ -46,6 +49,40 @@ class SystemClock:
         time.sleep(seconds)
 
 
+class SteadyClock:
+    """A clock whose moments never jump: a wall clock that is set forward must not cut short the time in which a create
+    may still become visible.
+
+    It goes with boot time from the moment it was made. An offset that the wall clock has kept for an hour is taken
+    over; small ones, as time servers make them, at once.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._anchor, self._boot_s = clock.now(), clock.boot_s()
+        self._offset = timedelta(0)
+        self._since_s = clock.boot_s()
+        self._lock = threading.Lock()
+
+    def now(self) -> datetime:
+        with self._lock:
+            steady = self._anchor + timedelta(seconds=self._clock.boot_s() - self._boot_s)
+            offset = self._clock.now() - steady
+            if abs(offset - self._offset) > _SMALL_OFFSET:
+                self._offset, self._since_s = offset, self._clock.boot_s()
+            if abs(offset) <= _SMALL_OFFSET or self._clock.boot_s() - self._since_s >= _TAKEN_OVER_S:
+                # Never backwards: a moment that was told stays in the past.
+                self._anchor, self._boot_s = max(steady, steady + offset), self._clock.boot_s()
+                return self._anchor
+            return steady
+
+    def boot_s(self) -> float:
+        return self._clock.boot_s()
+
+    def sleep(self, seconds: float) -> None:
+        self._clock.sleep(seconds)
+
+
 class ManualClock:
     """A clock that stands still until it is moved; `sleep` moves it. For tests and emulators."""
 
@@ -66,6 +103,10 @@ class ManualClock:
         """Move both clocks forward."""
         self._now += timedelta(seconds=seconds)
         self._boot_s += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock, as a person or a time server does; boot time does not know."""
+        self._now += timedelta(seconds=seconds)
 
 
 def to_micros(moment: datetime) -> int:

@@ -14,6 +14,7 @@ from ftorch.core import log as logging
 from ftorch.core.errors import UsageError
 from ftorch.core.files import write_text
 from ftorch.core.paths import Home
+from ftorch.daemon.watchdog import Watchdog
 from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine, Tick
 from ftorch.jobs.leader import is_led, leadership
@@ -21,6 +22,8 @@ from ftorch.store import sql
 
 _BUSY_S = 1.0
 _QUIET_S = 5.0
+_SHORTEST_S = 0.02
+_REST = 4.0
 _PID = "daemon.pid"
 
 log = structlog.get_logger()
@@ -68,21 +71,40 @@ class Daemon:
         engine = Engine(self._context)
         write_text(self._context.home.root / _PID, str(os.getpid()))
         log.info("daemon started", home=str(self._context.home.root), pid=os.getpid())
-        while not self._stop.is_set():
-            engine.progressed.clear()
-            tick = self._tick(engine)
-            if tick is None:
-                self._stop.wait(_QUIET_S)
-                continue
-            if self._until_idle and tick.is_idle(self._context.clock.now()):
-                break
-            if self._once and not tick.under_way and not engine.progressed.is_set():
-                break
-            engine.progressed.wait(_BUSY_S if tick.open_jobs or tick.under_way else _QUIET_S)
+        with Watchdog(self._context.clock, self._context.store.is_stuck) as watchdog:
+            while not self._stop.is_set():
+                watchdog.feed()
+                if self._pass(engine):
+                    break
         if self._stop.is_set():
             self._leave()
         engine.close()
         log.info("daemon is idle", pid=os.getpid())
+
+    def _pass(self, engine: Engine) -> bool:
+        """One tick and the pause after it. True: there is nothing left to do."""
+        started_s = self._context.clock.boot_s()
+        engine.progressed.clear()
+        tick = self._tick(engine)
+        if tick is None:
+            self._stop.wait(_QUIET_S)
+            return False
+        if self._until_idle and tick.is_idle(self._context.clock.now()):
+            return True
+        if self._once and not tick.under_way and not engine.progressed.is_set():
+            return True
+        # Many steps end while one tick is computed: the next one waits, so that ticks take a fifth of one core at most.
+        self._stop.wait(min(_BUSY_S, _REST * (self._context.clock.boot_s() - started_s)))
+        engine.progressed.wait(self._pause_s(tick))
+        return False
+
+    def _pause_s(self, tick: Tick) -> float:
+        """Until something is due; other processes add and cancel jobs meanwhile, and are not kept waiting long."""
+        longest = _BUSY_S if tick.open_jobs or tick.under_way else _QUIET_S
+        if tick.next_at is None:
+            return longest
+        due_s = (tick.next_at - self._context.clock.now()).total_seconds()
+        return min(longest, max(due_s, _SHORTEST_S))
 
     def _tick(self, engine: Engine) -> Tick | None:
         """One pass; None when it raised: that is logged, and tried again after a pause."""

@@ -13,7 +13,7 @@ from ftorch.jobs.submit import order_for
 from ftorch.providers.base import ENDED, Capabilities, Observation, Provider, RunState
 from ftorch.store import JobRow, RunRow, Transaction, sql
 
-_KEEP_FRESH = timedelta(seconds=30)
+_KEEP_FRESH = timedelta(minutes=5)
 """An observation that changes nothing is written this often, so that a reader sees that somebody looks."""
 _RELEASE_AGAIN = timedelta(seconds=1)
 _START_AGAIN = timedelta(seconds=1)
@@ -49,13 +49,13 @@ def release(context: Context, _job: JobRow, run: RunRow) -> None:
         context.change_run(run, next_at=now + _RELEASE_AGAIN)
 
 
-def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> None:
-    """Read all these runs of one provider at once, and write what changed in one commit."""
+def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> bool:
+    """Read all these runs of one provider at once, and write what changed in one commit. True: a state was news."""
     seen = provider.observe([ref(run) for run in runs])
     found = [(run, seen[ref(run)]) for run in runs if ref(run) in seen]
     news = [(run, observation) for run, observation in found if _is_news(run, observation)]
     if not news:
-        return
+        return False
 
     def change(tx: Transaction) -> None:
         for run, observation in news:
@@ -63,6 +63,7 @@ def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> Non
                 _apply(context, tx, current, observation)
 
     context.store.write(change)
+    return any(run.state != observation.state.value for run, observation in news)
 
 
 def _still_open(tx: Transaction, run: RunRow, seen: Observation, capabilities: Capabilities) -> RunRow | None:

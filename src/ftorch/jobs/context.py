@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,6 +11,7 @@ from ftorch.core.errors import CredentialsError, StoreError
 from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
 from ftorch.manifest.plan import Plan
+from ftorch.manifest.settings import Cap
 from ftorch.providers.base import Provider
 from ftorch.store import EventRow, JobRow, RunRow, SqliteStore, Transaction
 
@@ -30,6 +31,8 @@ class Context:
     env: Mapping[str, str] = field(repr=False)
     open_provider: Callable[[str], Provider]
     """One provider object per name, made once and kept."""
+    caps: Sequence[Cap] = ()
+    _accounts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def plan(self, job: JobRow) -> Plan:
         """The job's plan. Raises StoreError for one that this version cannot read."""
@@ -40,6 +43,29 @@ class Context:
                 f"the plan of job {job.id} cannot be read: it was written by another version of ftorch, or is damaged",
                 hint="use the version that submitted it, or cancel it there",
             ) from error
+
+    def account(self, provider: str) -> str:
+        """Whose account the provider's credentials open: asked once per process, for they are read once."""
+        if provider not in self._accounts:
+            self._accounts[provider] = self.open_provider(provider).check().id
+        return self._accounts[provider]
+
+    def check_account(self, run: RunRow) -> None:
+        """Raises CredentialsError where the credentials open another account than the one that has the run.
+
+        Asked there, a run would be absent; it is not lost.
+        """
+        if run.account == (now := self.account(run.provider)):
+            return
+        raise CredentialsError(
+            f"run {run.key} belongs to the account {run.account!r} of {run.provider}; the credentials open {now!r}",
+            hint=f"set those of {run.account!r}, then run `ftorch daemon stop` and `ftorch wait {run.job_id}`",
+        )
+
+    def of_this_account(self, provider: str, runs: Sequence[RunRow]) -> list[RunRow]:
+        """Those runs that the credentials can see."""
+        here = self.account(provider)
+        return [run for run in runs if run.account == here]
 
     def secrets(self, plan: Plan) -> dict[str, str]:
         """The values behind the manifest's places. Raises CredentialsError naming every one that is not set."""

@@ -6,7 +6,7 @@ starts only when all its earlier runs are ended and released.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -49,10 +49,12 @@ class Policy:
 
 
 CapabilitiesOf = Callable[[str], Capabilities]
+PolicyOf = Callable[[], Policy]
+"""Called only after a bad end: a plan is long, and most jobs need it once."""
 
 
 def decide(
-    job: JobRow, runs: Sequence[RunRow], now: datetime, policy: Policy, capabilities_of: CapabilitiesOf
+    job: JobRow, runs: Sequence[RunRow], now: datetime, policy_of: PolicyOf, capabilities_of: CapabilitiesOf
 ) -> Decision:
     """What the job is and what is due. `runs` are all of the job's, in the order of their numbers."""
     steps = tuple(Step(kind, run) for run in runs if (kind := _run_step(job, run, now, capabilities_of(run.provider))))
@@ -68,8 +70,27 @@ def decide(
         return _after_success(job, last, runs, steps)
     if not _all_done(runs):
         return Decision(JobState.CANCELLING if job.desired == CANCELLED else JobState(job.state), None, steps)
-    ended = _after_a_bad_end(job, runs, now, policy)
+    ended = _after_a_bad_end(job, runs, now, policy_of())
     return Decision(ended.state, ended.reason, (*steps, *ended.steps))
+
+
+def moments(job: JobRow, runs: Sequence[RunRow], capabilities_of: CapabilitiesOf) -> Iterator[datetime]:
+    """The moments at which `decide` may say something else although no row has changed; past ones too."""
+    if job.ended_at is None:
+        yield job.next_at
+    for run in runs:
+        capabilities = capabilities_of(run.provider)
+        if run.settled_at is None:
+            yield run.next_at
+        if run.ended_at is not None and run.settled_at is None:
+            yield run.ended_at + timedelta(seconds=capabilities.settle_lag_s)
+        if run.ended_at is None and run.cancel_requested_at is not None:
+            yield run.cancel_requested_at + CANCEL_AGAIN
+        if run.released_at is None and (allowed_until := _allowed_until(run, capabilities)) is not None:
+            yield allowed_until
+        if run.ended_at is not None and job.ended_at is None:
+            here = [one for one in runs if one.purpose == Purpose.TRAIN and one.provider == run.provider]
+            yield next_run_at(run, len(here))
 
 
 def _before_the_first_run(job: JobRow, now: datetime) -> Decision:
@@ -139,10 +160,15 @@ def why_stop(run: RunRow, now: datetime, capabilities: Capabilities) -> JobReaso
 
 
 def _outlived(run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
+    allowed_until = _allowed_until(run, capabilities)
+    return allowed_until is not None and now >= allowed_until
+
+
+def _allowed_until(run: RunRow, capabilities: Capabilities) -> datetime | None:
     if run.billable_from is None or run.max_duration_s is None:
-        return False
+        return None
     allowed_s = run.max_duration_s + capabilities.overhead_s + capabilities.billing_quantum_s
-    return now > run.billable_from + timedelta(seconds=allowed_s) + _LAST_SAVE
+    return run.billable_from + timedelta(seconds=allowed_s) + _LAST_SAVE
 
 
 def may_send_again(run: RunRow, now: datetime, capabilities: Capabilities) -> bool:

@@ -1,15 +1,14 @@
-"""The loop over rows: read, decide, do one step each, write one transition. One engine at a time leads an installation.
+"""The loop over rows: read what changed, decide, do one step each, write one transition.
 
-Provider calls run in threads; two steps of one run never run at once. Whatever a step raises is noted on its row and
-tried again later, and never stops another job.
+Provider calls run in threads; two steps of one run never run at once. A step reads its rows again before it acts, for
+it may have waited. Whatever it raises is noted on its row and tried again later, and never stops another job.
 """
 
 from __future__ import annotations
 
-import threading
+import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,15 +17,21 @@ import structlog
 
 from ftorch.core.errors import FtorchError, RateLimitedError
 from ftorch.jobs import advance, bills, stage, submit
+from ftorch.jobs.caps import Caps
 from ftorch.jobs.context import Context
-from ftorch.jobs.decide import FETCH_TRIES, Policy, decide
+from ftorch.jobs.decide import FETCH_TRIES, Policy, decide, moments
 from ftorch.jobs.fetch import fetch
+from ftorch.jobs.lanes import Lanes, Work
+from ftorch.jobs.mirror import Mirror
+from ftorch.jobs.pace import Pace
 from ftorch.jobs.states import TERMINAL, Decision, JobState, Step, StepKind
 from ftorch.providers.base import Capabilities
-from ftorch.store import JobRow, RunRow, Transaction, sql
+from ftorch.store import JobRow, RunRow, Transaction
 
-_WORKERS = 8
 _IDLE_BEYOND = timedelta(minutes=10)
+_TRY_TO_OPEN_AGAIN = timedelta(seconds=30)
+_LOOK_AT_ALL_S = 60.0
+"""Jobs are decided when something changed or a moment has come; so often all of them are, whatever we believe."""
 
 _RUN_STEPS: Mapping[StepKind, Callable[[Context, JobRow, RunRow], None]] = {
     StepKind.SUBMIT: submit.submit,
@@ -39,9 +44,9 @@ _RUN_STEPS: Mapping[StepKind, Callable[[Context, JobRow, RunRow], None]] = {
     StepKind.CHARGE: bills.charge,
     StepKind.SETTLE: bills.settle,
 }
-
-OnError = Callable[[str, timedelta], None]
-"""Told what went wrong, and the pause that the provider has asked for."""
+_URGENT = frozenset({StepKind.CANCEL, StepKind.RELEASE, StepKind.FIND, StepKind.ABANDON})
+_ASKS_NOBODY = frozenset({StepKind.ABANDON, StepKind.OPEN_RUN, StepKind.NEXT_PROVIDER})
+_NOT_DONE = TERMINAL | {JobState.UNKNOWN}
 
 log = structlog.get_logger()
 
@@ -67,55 +72,76 @@ class Engine:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="ftorch-step")
-        self._busy: set[str] = set()
-        self._lock = threading.Lock()
+        self._mirror = Mirror()
+        self._lanes = Lanes(context.clock.boot_s, self._requests_per_second)
+        self._caps = Caps(context.caps)
         self._policies: dict[str, Policy] = {}
-        self._looked: dict[str, datetime] = {}
-        self.progressed = threading.Event()
-        """Set whenever a step has ended: there may be more to do at once."""
+        self._paces: dict[str, Pace] = {}
+        self._wakes: dict[str, datetime] = {}
+        self._looked_at_all_s = float("-inf")
+        self._random = random.Random()  # noqa: S311  jitter, not a secret
+        self.progressed = self._lanes.progressed
 
     def tick(self) -> Tick:
         """One pass: states brought up to date in one commit, due steps and observations started in threads."""
         now = self._context.clock.now()
-        reader = self._context.store.read()
-        jobs = reader.many(JobRow, sql.WORK_JOBS)
-        runs_of: dict[str, list[RunRow]] = defaultdict(list)
-        for run in reader.many(RunRow, sql.WORK_RUNS):
-            runs_of[run.job_id].append(run)
-        decided = [(job, new) for job in jobs if (new := self._decide(job, runs_of[job.id], now))]
+        changed = self._mirror.refresh(self._context.store.read())
+        self._caps.count(self._mirror.runs(), self._mirror.jobs)
+        decided = [
+            (job, new)
+            for job_id in sorted(self._due_jobs(changed, now))
+            if (job := self._mirror.jobs.get(job_id)) and (new := self._decide(job, now))
+        ]
         moved = self._move(decided, now)
         for job, decision in decided:
             for step in decision.steps:
                 # A step of the job itself starts from its row, and that one has just changed: the next tick has it.
                 if step.run is not None or job.id not in moved:
-                    self._begin(job, runs_of[job.id], step)
-        due = self._observe([run for runs in runs_of.values() for run in runs], now)
-        waiting = [self._due(run, run.ended_at) for runs in runs_of.values() for run in runs if run.ended_at]
+                    self._begin(job, step)
+        next_walk_s = self._walk()
+        next_start_s = self._lanes.start_due()
+        seconds = min((s for s in (next_walk_s, next_start_s) if s is not None), default=None)
+        wakes = [*self._wakes.values(), *([now + timedelta(seconds=max(seconds, 0))] if seconds is not None else [])]
         return Tick(
-            open_jobs=sum(decision.state not in TERMINAL | {JobState.UNKNOWN} for _, decision in decided),
+            open_jobs=sum(job.state not in _NOT_DONE for job in self._mirror.jobs.values()),
             under_way=self.under_way,
-            next_at=min([at for at in (*due, *waiting) if at], default=None),
+            next_at=min(wakes, default=None),
         )
 
     @property
     def under_way(self) -> int:
-        """Steps and observations that are in a thread now."""
-        with self._lock:
-            return len(self._busy)
+        """Steps and observations that wait for a thread or are in one."""
+        return self._lanes.under_way
 
     def close(self) -> None:
         """Wait for the steps that are under way. The daemon does not call it when it must leave at once."""
-        self._pool.shutdown(wait=True)
+        self._lanes.close()
 
-    def _decide(self, job: JobRow, runs: Sequence[RunRow], now: datetime) -> Decision | None:
+    def _due_jobs(self, changed: set[str], now: datetime) -> set[str]:
+        if self._context.clock.boot_s() - self._looked_at_all_s >= _LOOK_AT_ALL_S:
+            self._looked_at_all_s = self._context.clock.boot_s()
+            return set(self._mirror.jobs)
+        ended = {key.partition("/")[0] for key in self._lanes.take_ended()}
+        return changed | ended | {job for job, at in self._wakes.items() if at <= now} | self._caps.waiting
+
+    def _decide(self, job: JobRow, now: datetime) -> Decision | None:
         """None for a job whose provider cannot be opened here: it says so, and the others go on."""
+        runs = self._mirror.runs_of(job.id)
         try:
-            return decide(job, runs, now, self._policy(job), self._capabilities)
+            decision = decide(job, runs, now, partial(self._policy, job), self._capabilities)
+            self._wake_at(job.id, [at for at in moments(job, runs, self._capabilities) if at > now])
         except FtorchError as error:
+            self._wake_at(job.id, [] if job.ended_at else [now + _TRY_TO_OPEN_AGAIN])
             if job.detail != _words(error):
                 self._context.change_job(job, "waits", _words(error), detail=_words(error))
             return None
+        return decision
+
+    def _wake_at(self, job_id: str, at: Sequence[datetime]) -> None:
+        if at:
+            self._wakes[job_id] = min(at)
+        else:
+            self._wakes.pop(job_id, None)
 
     def _policy(self, job: JobRow) -> Policy:
         if job.id not in self._policies:
@@ -124,6 +150,12 @@ class Engine:
 
     def _capabilities(self, provider: str) -> Capabilities:
         return self._context.open_provider(provider).capabilities
+
+    def _requests_per_second(self, provider: str) -> float:
+        try:
+            return self._capabilities(provider).requests_per_second
+        except FtorchError:
+            return 1.0
 
     def _move(self, decided: Sequence[tuple[JobRow, Decision]], now: datetime) -> set[str]:
         """Write all new job states in one commit; returns the jobs that have one."""
@@ -146,13 +178,44 @@ class Engine:
             self._policies.pop(job.id, None)
         self._context.change_job_in(tx, job, f"job {new.state}", new.reason or "", **changes)
 
-    def _begin(self, job: JobRow, runs: Sequence[RunRow], step: Step) -> None:
-        """Start a step in a thread, unless one for the same run is under way."""
-        key = f"{job.id}/{step.worker_key}"
-        work = partial(self._step, job, runs, step)
-        self._spawn(key, work, on_error=partial(self._note_failure, job, step))
+    def _begin(self, job: JobRow, step: Step) -> None:
+        """Queue a step, unless one for the same run is under way or its place is taken."""
+        if step.kind is StepKind.OPEN_RUN and not self._caps.take(job):
+            return
+        self._lanes.add(
+            Work(
+                key=f"{job.id}/{step.worker_key}",
+                lane=step.run.provider if step.run else job.provider,
+                call=partial(self._guarded, job, step),
+                cost=0.0 if step.kind in _ASKS_NOBODY else 1.0,
+                is_urgent=step.kind in _URGENT,
+            )
+        )
 
-    def _step(self, job: JobRow, runs: Sequence[RunRow], step: Step) -> None:
+    def _guarded(self, job: JobRow, step: Step) -> None:
+        try:
+            self._step(job.id, step)
+        except FtorchError as error:
+            log.warning("step failed", job=job.id, step=step.kind, code=error.code, error=error.message)
+            if isinstance(error, RateLimitedError):
+                self._lanes.slow_down(step.run.provider if step.run else job.provider, error.retry_after_s)
+            self._note_failure(job, step, _words(error), _asked_pause(error))
+        except Exception:  # the outer edge: other jobs go on, and the traceback is in the log
+            log.exception("step raised", job=job.id, step=step.kind)
+            self._note_failure(job, step, "a bug in ftorch; see the daemon's log", timedelta(0))
+
+    def _step(self, job_id: str, step: Step) -> None:
+        """Carry out a step that is still wanted: it may have waited for its turn."""
+        job = self._context.store.job(job_id)
+        if job is None:
+            raise LookupError(f"job {job_id} has left the database")
+        runs = self._context.store.runs_of(job_id)
+        still = decide(job, runs, self._context.clock.now(), partial(self._policy, job), self._capabilities)
+        for wanted in still.steps:
+            if (wanted.kind, wanted.worker_key) == (step.kind, step.worker_key):
+                self._carry_out(job, runs, wanted)
+
+    def _carry_out(self, job: JobRow, runs: Sequence[RunRow], step: Step) -> None:
         match step:
             case Step(StepKind.STAGE):
                 stage.stage(self._context, job)
@@ -161,38 +224,47 @@ class Engine:
             case Step(StepKind.OPEN_RUN):
                 stage.open_run(self._context, job, runs)
             case Step(kind, RunRow() as run):
+                self._context.check_account(run)
                 _RUN_STEPS[kind](self._context, job, run)
             case _:
                 raise ValueError(f"step {step.kind} came without its run")
 
-    def _observe(self, runs: Sequence[RunRow], now: datetime) -> list[datetime]:
-        """Start one batched reading per provider for the runs that are due; returns when the others will be."""
-        due: dict[str, list[RunRow]] = defaultdict(list)
-        later: list[datetime] = []
-        for run in runs:
-            if run.ended_at is None and run.state is not None and self._can_open(run.provider):
-                looked = self._looked.get(run.key)
-                at = now if looked is None else looked + self._poll(run)
-                later.append(at)
-                if at <= now:
-                    due[run.provider].append(run)
-                    self._looked[run.key] = now
-            else:
-                self._looked.pop(run.key, None)
-        for name, some in due.items():
-            provider = self._context.open_provider(name)
-            self._spawn(f"observe/{name}", partial(advance.observe, self._context, provider, some))
-        return later
+    def _walk(self) -> float | None:
+        """Start one batched reading per provider that is due; returns the seconds until the next one."""
+        open_runs: dict[str, list[RunRow]] = defaultdict(list)
+        for run in self._mirror.runs():
+            if run.ended_at is None and run.state is not None:
+                open_runs[run.provider].append(run)
+        for gone in self._paces.keys() - open_runs.keys():
+            del self._paces[gone]
+        now_s = self._context.clock.boot_s()
+        waits = [self._walk_one(name, runs, now_s) for name, runs in open_runs.items() if self._can_open(name)]
+        return min(waits, default=None)
 
-    def _due(self, run: RunRow, ended_at: datetime) -> datetime | None:
-        """When an ended run wants the engine again; None when it is done, or waits for a person."""
-        if run.settled_at or (run.fetched_at is None and run.failures >= FETCH_TRIES):
-            return None
-        if not self._can_open(run.provider):
-            return None
-        if run.charged_at:
-            return ended_at + timedelta(seconds=self._capabilities(run.provider).settle_lag_s)
-        return run.next_at
+    def _walk_one(self, name: str, runs: Sequence[RunRow], now_s: float) -> float:
+        capabilities = self._capabilities(name)
+        if name not in self._paces:
+            self._paces[name] = Pace(capabilities.min_poll_s, self._random)
+        pace = self._paces[name]
+        if any(run.observed_at is None for run in runs):
+            pace.ended(had_news=True)
+        if pace.due_s <= now_s:
+            pages = 1 + len(runs) // capabilities.list_page_size if capabilities.list_page_size else 1
+            call = partial(self._observe, name, list(runs), pace)
+            if self._lanes.add(Work(f"/observe {name}", name, call, cost=pages, is_urgent=True)):
+                pace.started(now_s)
+        return pace.due_s - now_s
+
+    def _observe(self, name: str, runs: Sequence[RunRow], pace: Pace) -> None:
+        try:
+            ours = self._context.of_this_account(name, runs)
+            pace.ended(had_news=advance.observe(self._context, self._context.open_provider(name), ours))
+        except FtorchError as error:
+            log.warning("walk failed", provider=name, code=error.code, error=error.message)
+            if isinstance(error, RateLimitedError):
+                self._lanes.slow_down(name, error.retry_after_s)
+        except Exception:  # the outer edge: other providers go on, and the traceback is in the log
+            log.exception("walk raised", provider=name)
 
     def _can_open(self, provider: str) -> bool:
         try:
@@ -200,33 +272,6 @@ class Engine:
         except FtorchError:
             return False
         return True
-
-    def _poll(self, run: RunRow) -> timedelta:
-        return timedelta(seconds=self._capabilities(run.provider).min_poll_s)
-
-    def _spawn(self, key: str, work: Callable[[], None], on_error: OnError | None = None) -> None:
-        with self._lock:
-            if key in self._busy:
-                return
-            self._busy.add(key)
-        self._pool.submit(self._guarded, key, work, on_error)
-
-    def _guarded(self, key: str, work: Callable[[], None], on_error: OnError | None) -> None:
-        try:
-            work()
-        except FtorchError as error:
-            log.warning("step failed", step=key, code=error.code, error=error.message)
-            if on_error:
-                on_error(_words(error), _asked_pause(error))
-        except Exception:  # the outer edge: other jobs go on, and the traceback is in the log
-            log.exception("step raised", step=key)
-            if on_error:
-                on_error("a bug in ftorch; see the daemon's log", timedelta(0))
-        finally:
-            # Together: whoever sees that nothing is under way also sees that there may be more to do.
-            with self._lock:
-                self._busy.discard(key)
-                self.progressed.set()
 
     def _note_failure(self, job: JobRow, step: Step, words: str, pause: timedelta) -> None:
         """Note what went wrong where people look, and come back later: each time a little later.

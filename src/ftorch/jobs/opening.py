@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ftorch.core.clock import Clock, SystemClock
@@ -11,6 +11,7 @@ from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
 from ftorch.jobs.context import Context
 from ftorch.manifest.credentials import environment
+from ftorch.manifest.settings import Cap
 from ftorch.providers.base import Provider
 from ftorch.providers.registry import open_provider
 from ftorch.store import SqliteStore, Transaction, sql
@@ -18,7 +19,7 @@ from ftorch.store import SqliteStore, Transaction, sql
 _INSTALLATION = "installation"
 
 
-def open_context(env: Mapping[str, str], cwd: Path, clock: Clock | None = None) -> Context:
+def open_context(env: Mapping[str, str], cwd: Path, clock: Clock | None = None, caps: Sequence[Cap] = ()) -> Context:
     """Everything that steps need, from the environment. Makes the state folder and the database when needed."""
     home = Home.from_env(env).ensure()
     store = SqliteStore.open(home.database)
@@ -32,6 +33,7 @@ def open_context(env: Mapping[str, str], cwd: Path, clock: Clock | None = None) 
         installation=installation_id(store, ids),
         env=merged,
         open_provider=once_each(lambda name: open_provider(name, merged)),
+        caps=caps,
     )
 
 

@@ -27,7 +27,7 @@ def stage(context: Context, job: JobRow) -> None:
     plan = context.plan(job)
     provider = context.open_provider(job.provider)
     try:
-        account = provider.check().id
+        account = context.account(job.provider)
         staged = provider.stage(plan, make_bundle(plan, Path(job.dataset)))
     except RunRejectedError as error:
         end_job(context, job, JobState.FAILED, JobReason.REJECTED, error.message)

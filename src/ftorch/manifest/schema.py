@@ -242,12 +242,32 @@ class Budget(Frozen):
     on_exceed: Literal["cancel", "notify"] = Field("cancel", description="what happens at the limit")
 
 
+def pair(value: str | None) -> str | None:
+    """A label as `key=value`. Raises ValueError for anything else."""
+    if value is not None and not re.fullmatch(r"[^=\s]+=[^=]+", value):
+        raise ValueError(f"must be key=value, such as team=support, not {value!r}")
+    return value
+
+
+def has_label(wanted: str | None, labels: Mapping[str, str]) -> bool:
+    """The labels hold the pair; where none is wanted, all do."""
+    if wanted is None:
+        return True
+    key, _, value = wanted.partition("=")
+    return labels.get(key) == value
+
+
 class BudgetRule(Frozen):
     """What may be spent per period, by label or in all."""
 
     limit: Amount = Field(description='with its currency: "500.00 USD"')
-    period: Literal["day", "week", "month", "year"] = Field("month", description="how long the limit holds")
+    period: Literal["day", "week", "month", "year"] = Field("month", description="how long the limit holds, in UTC")
     label: str | None = Field(None, description="key=value; the whole installation when not given")
+
+    @field_validator("label")
+    @classmethod
+    def _is_pair(cls, value: str | None) -> str | None:
+        return pair(value)
 
     @property
     def words(self) -> str:
@@ -257,17 +277,7 @@ class BudgetRule(Frozen):
 
     def counts(self, labels: Mapping[str, str]) -> bool:
         """A job with these labels spends from it."""
-        if self.label is None:
-            return True
-        key, _, value = self.label.partition("=")
-        return labels.get(key) == value
-
-    @field_validator("label")
-    @classmethod
-    def _is_pair(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[^=\s]+=[^=]+", value):
-            raise ValueError(f"must be key=value, such as team=support, not {value!r}")
-        return value
+        return has_label(self.label, labels)
 
 
 class RetryEvent(StrEnum):

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from ftorch.core.errors import Fault, SettingsError
 from ftorch.manifest.faults import Where, dotted, faults_of
-from ftorch.manifest.fields import Amount, Frozen, Json, Number, SecretPlace, Whole
+from ftorch.manifest.fields import Amount, Frozen, Json, SecretPlace, Whole
 from ftorch.manifest.load import take_out_unknown_keys
-from ftorch.manifest.schema import BudgetRule
+from ftorch.manifest.schema import BudgetRule, has_label, pair
 
 FILE = "ftorch.toml"
 
@@ -41,11 +41,21 @@ class Place(Frozen):
     url: str | None = Field(None, description="the state folder when not given")
 
 
-class Daemon(Frozen):
-    """How the engine works on this machine."""
+class Cap(Frozen):
+    """How many runs may be open at once at a provider, or of the jobs with a label."""
 
-    max_parallel_local: Whole = Field(1, ge=1, le=64, description="runs of the provider local at the same time")
-    poll_s: Number = Field(5.0, ge=0.1, le=3600, description="seconds between two looks at running jobs")
+    provider: str | None = Field(None, description="runs at this provider; all of them when not given")
+    label: str | None = Field(None, description="key=value; runs of jobs with it")
+    runs: Whole = Field(ge=1, le=100_000, description="how many may be open; further jobs wait")
+
+    @field_validator("label")
+    @classmethod
+    def _is_pair(cls, value: str | None) -> str | None:
+        return pair(value)
+
+    def counts(self, provider: str, labels: Mapping[str, str]) -> bool:
+        """A run at this provider, of a job with these labels, takes one of its places."""
+        return self.provider in (None, provider) and has_label(self.label, labels)
 
 
 class Settings(Frozen):
@@ -62,7 +72,7 @@ class Settings(Frozen):
     store: Place = Field(Place(), description="the database")
     artifacts: Place = Field(Place(), description="adapters that are brought home")
     notify: tuple[Notify, ...] = Field((), description="who is told when a job ends or needs a person")
-    daemon: Daemon = Field(Daemon(), description="how the engine works on this machine")
+    caps: tuple[Cap, ...] = Field((), description="how many runs may be open at once")
 
     _files: dict[str, Path] = PrivateAttr(default_factory=dict)
 

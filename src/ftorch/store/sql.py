@@ -35,15 +35,15 @@ SET_ADAPTER = "UPDATE jobs SET adapter = :adapter, version = version + 1 WHERE i
 PLAN_TEXT = "SELECT plan FROM jobs WHERE id = :id"
 
 # The engine's work: jobs that have not ended, and jobs with a run that is not ended, released and settled.
-WORK_JOBS = (
-    f"{_JOB} WHERE ended_at IS NULL OR id IN "
-    "(SELECT job_id FROM runs WHERE ended_at IS NULL OR released_at IS NULL OR settled_at IS NULL)"
-)
+# Settling comes after ending and releasing, so one column, which has an index, tells of all three.
+_UNDONE = "settled_at IS NULL"
+_WORK_JOBS = f"WHERE ended_at IS NULL OR id IN (SELECT job_id FROM runs WHERE {_UNDONE})"
+_WORK_RUNS = f"WHERE job_id IN (SELECT id FROM jobs WHERE ended_at IS NULL) OR {_UNDONE}"
+WORK_JOBS = f"{_JOB} {_WORK_JOBS}"
+WORK_RUNS = f"{_RUN} {_WORK_RUNS} ORDER BY job_id, number"
+WORK_JOB_VERSIONS = f"SELECT id, version FROM jobs {_WORK_JOBS}"
+WORK_RUN_VERSIONS = f"SELECT key, version FROM runs {_WORK_RUNS}"
 HAS_WORK = "SELECT EXISTS (SELECT 1 FROM jobs WHERE ended_at IS NULL AND state <> 'unknown')"
-WORK_RUNS = (
-    f"{_RUN} WHERE job_id IN (SELECT id FROM jobs WHERE ended_at IS NULL) "
-    "OR ended_at IS NULL OR released_at IS NULL OR settled_at IS NULL ORDER BY job_id, number"
-)
 
 RUN = f"{_RUN} WHERE key = :key"
 RUNS = f"{_RUN} ORDER BY job_id, number"
@@ -84,3 +84,9 @@ def update(table: str, key: str, names: tuple[str, ...]) -> str:
     """A compare-and-set: changes the row only while it still has the version that was read."""
     changes = ", ".join(f"{name} = :{name}" for name in names)
     return f"UPDATE {table} SET {changes}, version = version + 1 WHERE {key} = :_key AND version = :_version"
+
+
+def by_names(row_type: type, table: str, key: str, count: int) -> str:
+    """Whole rows by `count` names, given as n0, n1 and so on."""
+    places = ", ".join(f":n{i}" for i in range(count))
+    return f"SELECT {_names(row_type)} FROM {table} WHERE {key} IN ({places})"

@@ -126,6 +126,10 @@ class SqliteStore:
             result: T = self._writer.run(lambda connection: change(Transaction(connection)))
             return result
 
+    def is_stuck(self, seconds: float) -> bool:
+        """A commit has been under way for longer than that: who waits for it waits for ever."""
+        return self._writer.is_stuck(seconds)
+
     def read(self) -> Transaction:
         """Statements that see the last commit. Use it in one thread, for reading only."""
         return Transaction(self._reader())

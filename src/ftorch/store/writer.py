@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -26,6 +27,12 @@ class Writer:
         self._changes: queue.SimpleQueue[tuple[Change, Future[Any]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._commit_began_s: float | None = None
+
+    def is_stuck(self, seconds: float) -> bool:
+        """One commit has been under way for longer than that."""
+        began_s = self._commit_began_s
+        return began_s is not None and time.monotonic() - began_s > seconds
 
     def run(self, change: Change) -> Any:
         """Carry out one change; returns what it returned once it is on disk, raises what it raised."""
@@ -54,7 +61,9 @@ class Writer:
             return
         try:
             while group := self._next_group():
+                self._commit_began_s = time.monotonic()
                 self._commit(connection, group)
+                self._commit_began_s = None
         finally:
             connection.close()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
 from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine
+from ftorch.manifest.settings import Cap
 from ftorch.store import SqliteStore
 from unit.jobs.cloud import Cloud, CloudProvider
 from unit.jobs.desk import Desk
@@ -17,18 +19,32 @@ from unit.jobs.desk import Desk
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
+    with _desk(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def capped_desk(tmp_path: Path) -> Iterator[Desk]:
+    """At most one run of team a at once."""
+    with _desk(tmp_path, Cap(label="team=a", provider=None, runs=1)) as made:
+        yield made
+
+
+@contextmanager
+def _desk(folder: Path, *caps: Cap) -> Iterator[Desk]:
     clock = ManualClock()
     cloud = Cloud(clock)
     provider = CloudProvider(cloud)
-    store = SqliteStore.open(tmp_path / "ftorch.db")
+    store = SqliteStore.open(folder / "ftorch.db")
     context = Context(
         store=store,
         clock=clock,
         ids=Ids(),
-        home=Home(tmp_path),
+        home=Home(folder),
         installation="abc123",
         env={},
         open_provider=lambda _name: provider,
+        caps=caps,
     )
     engine = Engine(context)
     yield Desk(context, cloud, clock, engine)

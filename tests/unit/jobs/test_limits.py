@@ -103,7 +103,7 @@ def test_of_two_jobs_that_want_the_last_of_a_rule_one_waits_until_the_hold_is_go
     assert desk.finish(second).state == "succeeded"
 
     held = [run for job in (first, second) for run in desk.runs(job)]
-    assert [run.max_duration_s for run in held] == [100, 40]
+    assert sorted(run.max_duration_s or 0 for run in held) == [40, 100]
 
 
 def test_a_rule_that_is_spent_ends_the_job_and_says_which_rule(desk: Desk) -> None:

@@ -19,7 +19,7 @@ CLOUD = replace(CAPABILITIES, client_chosen_id=False, create_timeout_s=60.0, vis
 
 
 def decided(one: JobRow, *runs: RunRow, retry: Retry | None = None) -> Decision:
-    return decide(one, runs, NOW, Policy(retry or Retry(), (one.provider,)), lambda _: CLOUD)
+    return decide(one, runs, NOW, lambda: Policy(retry or Retry(), (one.provider,)), lambda _: CLOUD)
 
 
 def kinds(decision: Decision) -> list[StepKind]:

@@ -38,9 +38,9 @@ url = "postgresql://db/ftorch"
 type = "slack"
 url = "env:SLACK_URL"
 
-[daemon]
-max_parallel_local = 2
-poll_s = 2.5
+[[caps]]
+provider = "together"
+runs = 5
 """
 
 
@@ -69,7 +69,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("team=support", "month", "500.00 USD"),
         (None, "week", "50.00 USD"),
     ]
-    assert (found.daemon.max_parallel_local, found.daemon.poll_s) == (2, 2.5)
+    assert [(cap.provider, cap.label, cap.runs) for cap in found.caps] == [("together", None, 5)]
     assert (found.store.url, found.notify[0].url) == ("postgresql://db/ftorch", "env:SLACK_URL")
     assert found.prices["modal"]["H100"]["unit"] == "second"
 
@@ -118,9 +118,11 @@ def test_the_project_wins_key_by_key_over_the_user(tmp_path: Path) -> None:
 
 
 def test_two_files_may_share_a_table(tmp_path: Path) -> None:
-    found = user_and_project(tmp_path, user="[daemon]\nmax_parallel_local = 3\n", project="[daemon]\npoll_s = 2\n")
+    found = user_and_project(
+        tmp_path, user="[prices.modal.H100]\nunit = 'second'\n", project="[prices.modal.H100]\nprice = '0.001 USD'\n"
+    )
 
-    assert (found.daemon.max_parallel_local, found.daemon.poll_s) == (3, 2.0)
+    assert found.prices["modal"]["H100"] == {"unit": "second", "price": "0.001 USD"}
 
 
 def test_every_key_knows_the_file_that_it_came_from(tmp_path: Path) -> None:
@@ -150,8 +152,8 @@ def test_every_key_knows_the_file_that_it_came_from(tmp_path: Path) -> None:
         ("[[budgets]]\nlimit = '1 USD'\nlabel = 'team'\n", ":3: budgets[0].label: must be key=value, such as"),
         ("settings = 1\n", ":1: settings: not a known key"),
         ("[local]\nstr = 1\n", ":2: local.str: not a known key"),
-        ("[daemon]\nmax_parallel_local = 0\n", ":2: daemon.max_parallel_local: must be at least 1, not 0"),
-        ("[daemon]\npoll_s = true\n", ":2: daemon.poll_s: must be a number, not true"),
+        ("[[caps]]\nruns = 0\n", ":2: caps[0].runs: must be at least 1, not 0"),
+        ("[[caps]]\nruns = true\n", ":2: caps[0].runs: must be a whole number, not true"),
         ("[local\n", ":1: is not TOML: "),
         ("a = 1\na = 2\n", ":2: is not TOML: cannot overwrite a value"),
         ("[[notify]]\ntype = 'slack'\nurl = 'https://hooks/secret'\n", ":3: notify[0].url: must name a place"),
@@ -173,7 +175,7 @@ def test_an_address_that_was_written_out_is_not_repeated(tmp_path: Path) -> None
 
 def test_all_mistakes_of_a_file_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
-        settings(tmp_path, "nope = 1\n[local]\nrate = 5\n[daemon]\npol_s = 1\n")
+        settings(tmp_path, "nope = 1\n[local]\nrate = 5\n[[caps]]\nruns = 0\n")
 
     assert [fault.line for fault in caught.value.faults] == [1, 3, 5]
 

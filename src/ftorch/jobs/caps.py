@@ -1,0 +1,45 @@
+"""Caps: how many runs may be open at once, per provider and per label. Who comes first, by job id, goes first."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from ftorch.manifest.settings import Cap
+from ftorch.store import JobRow, RunRow
+
+
+class Caps:
+    """Counts open runs against the caps of ftorch.toml."""
+
+    def __init__(self, caps: Sequence[Cap]) -> None:
+        self._caps = caps
+        self._open: Counter[int] = Counter()
+        self.waiting: set[str] = set()
+        """Jobs that were refused a place since the last count."""
+
+    def count(self, runs: Iterable[RunRow], jobs: Mapping[str, JobRow]) -> None:
+        """Count the open runs anew."""
+        if not self._caps:
+            return
+        self._open.clear()
+        self.waiting.clear()
+        for run in runs:
+            if run.ended_at is None and (job := jobs.get(run.job_id)):
+                self._open.update(self._of(run.provider, job))
+
+    def take(self, job: JobRow) -> bool:
+        """A place for one more run of the job, counted at once; False when a cap is reached."""
+        ours = self._of(job.provider, job)
+        if any(self._open[i] >= self._caps[i].runs for i in ours):
+            self.waiting.add(job.id)
+            return False
+        self._open.update(ours)
+        return True
+
+    def _of(self, provider: str, job: JobRow) -> list[int]:
+        if not self._caps:
+            return []
+        labels = json.loads(job.labels)
+        return [i for i, cap in enumerate(self._caps) if cap.counts(provider, labels)]

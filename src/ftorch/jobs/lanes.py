@@ -1,0 +1,160 @@
+"""Work under way: a lane per provider, paced by its token bucket, and two pools of threads.
+
+Two works with one key never run at once. Cancels, releases and observations have threads of their own, so that slow
+stages and fetches never hold up what stops money.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+_SLOW_WORKERS = 16
+_URGENT_WORKERS = 8
+_SLOWEST = 1 / 16
+_FASTER_AFTER_S = 60.0
+_PAUSE_S = 1.0
+
+
+class Bucket:
+    """Tokens for requests: so many a second, as many as one second gives at once. Halved by a 429, doubled again later.
+
+    Not thread-safe: the lanes hold their lock.
+    """
+
+    def __init__(self, per_second: float, now_s: float) -> None:
+        self._full_rate = per_second
+        self._rate = per_second
+        self._tokens = max(1.0, per_second)
+        self._at_s = now_s
+        self._closed_until_s = now_s
+        self._slowed_s = now_s
+
+    def take(self, count: float, now_s: float) -> bool:
+        """Take tokens for one work. A work that costs more than a full bucket waits for a full one."""
+        self._fill(now_s)
+        most = max(1.0, self._rate)
+        if now_s < self._closed_until_s or self._tokens < min(count, most):
+            return False
+        self._tokens -= count
+        return True
+
+    def wait_s(self, count: float, now_s: float) -> float:
+        """Seconds until so many tokens are there."""
+        missing = max(0.0, min(count, max(1.0, self._rate)) - self._tokens)
+        return max(self._closed_until_s - now_s, missing / self._rate)
+
+    def slow_down(self, pause_s: float, now_s: float) -> None:
+        """The provider has said that it is too much: nothing before its pause, half as much after it."""
+        self._closed_until_s = max(self._closed_until_s, now_s + max(pause_s, _PAUSE_S))
+        self._rate = max(self._rate / 2, self._full_rate * _SLOWEST)
+        self._tokens = min(self._tokens, 1.0)
+        self._slowed_s = now_s
+
+    def _fill(self, now_s: float) -> None:
+        if self._rate < self._full_rate and now_s - self._slowed_s >= _FASTER_AFTER_S:
+            self._rate, self._slowed_s = min(self._full_rate, self._rate * 2), now_s
+        self._tokens = min(max(1.0, self._rate), self._tokens + (now_s - self._at_s) * self._rate)
+        self._at_s = now_s
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One thing to do: `lane` is the provider that it asks, `cost` how many requests it takes, about."""
+
+    key: str
+    lane: str
+    call: Callable[[], None]
+    cost: float = 1.0
+    is_urgent: bool = False
+
+
+class Lanes:
+    """Takes works, starts what the buckets allow, and remembers which have ended."""
+
+    def __init__(self, boot_s: Callable[[], float], per_second: Callable[[str], float]) -> None:
+        self._boot_s = boot_s
+        self._per_second = per_second
+        self._slow = ThreadPoolExecutor(_SLOW_WORKERS, thread_name_prefix="ftorch-step")
+        self._urgent = ThreadPoolExecutor(_URGENT_WORKERS, thread_name_prefix="ftorch-urgent")
+        self._waiting: dict[str, deque[Work]] = defaultdict(deque)
+        self._buckets: dict[str, Bucket] = {}
+        self._busy: set[str] = set()
+        self._ended: set[str] = set()
+        self._lock = threading.Lock()
+        self.progressed = threading.Event()
+        """Set whenever a work has ended: there may be more to do at once."""
+
+    @property
+    def under_way(self) -> int:
+        """Works that wait or run."""
+        with self._lock:
+            return len(self._busy)
+
+    def add(self, work: Work) -> bool:
+        """Queue a work, unless one with its key is under way."""
+        with self._lock:
+            if work.key in self._busy:
+                return False
+            self._busy.add(work.key)
+            queue = self._waiting[work.lane]
+            if work.is_urgent:
+                queue.appendleft(work)
+            else:
+                queue.append(work)
+            return True
+
+    def start_due(self) -> float | None:
+        """Start what the buckets allow; returns the seconds until more can start, None when nothing waits."""
+        with self._lock:
+            now_s = self._boot_s()
+            waits = [self._start_lane(lane, queue, now_s) for lane, queue in self._waiting.items() if queue]
+            return min((wait for wait in waits if wait is not None), default=None)
+
+    def slow_down(self, lane: str, pause_s: float) -> None:
+        """Hold a lane back for as long as its provider has asked."""
+        with self._lock:
+            self._bucket(lane).slow_down(pause_s, self._boot_s())
+
+    def take_ended(self) -> set[str]:
+        """The keys of works that have ended since the last call."""
+        with self._lock:
+            ended, self._ended = self._ended, set()
+            return ended
+
+    def close(self) -> None:
+        """Wait for what runs; what waits for a token is dropped."""
+        with self._lock:
+            for queue in self._waiting.values():
+                self._busy -= {work.key for work in queue}
+                queue.clear()
+        self._slow.shutdown(wait=True)
+        self._urgent.shutdown(wait=True)
+
+    def _start_lane(self, lane: str, queue: deque[Work], now_s: float) -> float | None:
+        bucket = self._bucket(lane)
+        while queue:
+            if not bucket.take(queue[0].cost, now_s):
+                return bucket.wait_s(queue[0].cost, now_s)
+            work = queue.popleft()
+            pool = self._urgent if work.is_urgent else self._slow
+            pool.submit(self._run, work)
+        return None
+
+    def _bucket(self, lane: str) -> Bucket:
+        if lane not in self._buckets:
+            self._buckets[lane] = Bucket(self._per_second(lane), self._boot_s())
+        return self._buckets[lane]
+
+    def _run(self, work: Work) -> None:
+        try:
+            work.call()
+        finally:
+            # Together: whoever sees that nothing is under way also sees that there may be more to do.
+            with self._lock:
+                self._busy.discard(work.key)
+                self._ended.add(work.key)
+                self.progressed.set()
