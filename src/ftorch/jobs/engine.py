@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,7 +22,7 @@ from ftorch.jobs.caps import Caps
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import FETCH_TRIES, Policy, decide, moments
 from ftorch.jobs.fetch import fetch
-from ftorch.jobs.lanes import Lanes, Work
+from ftorch.jobs.lanes import Lanes, Pool, Work
 from ftorch.jobs.mirror import Mirror
 from ftorch.jobs.pace import Pace
 from ftorch.jobs.states import TERMINAL, Decision, JobState, Step, StepKind
@@ -70,10 +71,10 @@ class Tick:
 class Engine:
     """Moves all jobs of an installation forward. `tick` never blocks on a provider."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, pool: Pool = ThreadPoolExecutor) -> None:
         self._context = context
         self._mirror = Mirror()
-        self._lanes = Lanes(context.clock.boot_s, self._requests_per_second)
+        self._lanes = Lanes(context.clock.boot_s, self._requests_per_second, pool)
         self._caps = Caps(context.caps)
         self._policies: dict[str, Policy] = {}
         self._paces: dict[str, Pace] = {}

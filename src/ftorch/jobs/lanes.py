@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 _SLOW_WORKERS = 16
@@ -17,6 +17,9 @@ _URGENT_WORKERS = 8
 _SLOWEST = 1 / 16
 _FASTER_AFTER_S = 60.0
 _PAUSE_S = 1.0
+
+Pool = Callable[[int, str], Executor]
+"""Makes a pool of so many threads with such names."""
 
 
 class Bucket:
@@ -75,11 +78,13 @@ class Work:
 class Lanes:
     """Takes works, starts what the buckets allow, and remembers which have ended."""
 
-    def __init__(self, boot_s: Callable[[], float], per_second: Callable[[str], float]) -> None:
+    def __init__(
+        self, boot_s: Callable[[], float], per_second: Callable[[str], float], pool: Pool = ThreadPoolExecutor
+    ) -> None:
         self._boot_s = boot_s
         self._per_second = per_second
-        self._slow = ThreadPoolExecutor(_SLOW_WORKERS, thread_name_prefix="ftorch-step")
-        self._urgent = ThreadPoolExecutor(_URGENT_WORKERS, thread_name_prefix="ftorch-urgent")
+        self._slow = pool(_SLOW_WORKERS, "ftorch-step")
+        self._urgent = pool(_URGENT_WORKERS, "ftorch-urgent")
         self._waiting: dict[str, deque[Work]] = defaultdict(deque)
         self._buckets: dict[str, Bucket] = {}
         self._busy: set[str] = set()
@@ -109,10 +114,13 @@ class Lanes:
 
     def start_due(self) -> float | None:
         """Start what the buckets allow; returns the seconds until more can start, None when nothing waits."""
+        due: list[Work] = []
         with self._lock:
             now_s = self._boot_s()
-            waits = [self._start_lane(lane, queue, now_s) for lane, queue in self._waiting.items() if queue]
-            return min((wait for wait in waits if wait is not None), default=None)
+            waits = [self._take_due(lane, queue, now_s, due) for lane, queue in self._waiting.items() if queue]
+        for work in due:
+            (self._urgent if work.is_urgent else self._slow).submit(self._run, work)
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def slow_down(self, lane: str, pause_s: float) -> None:
         """Hold a lane back for as long as its provider has asked."""
@@ -134,14 +142,12 @@ class Lanes:
         self._slow.shutdown(wait=True)
         self._urgent.shutdown(wait=True)
 
-    def _start_lane(self, lane: str, queue: deque[Work], now_s: float) -> float | None:
+    def _take_due(self, lane: str, queue: deque[Work], now_s: float, due: list[Work]) -> float | None:
         bucket = self._bucket(lane)
         while queue:
             if not bucket.take(queue[0].cost, now_s):
                 return bucket.wait_s(queue[0].cost, now_s)
-            work = queue.popleft()
-            pool = self._urgent if work.is_urgent else self._slow
-            pool.submit(self._run, work)
+            due.append(queue.popleft())
         return None
 
     def _bucket(self, lane: str) -> Bucket:
