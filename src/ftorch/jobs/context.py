@@ -62,11 +62,6 @@ class Context:
             hint=f"set those of {run.account!r}, then run `ftorch daemon stop` and `ftorch wait {run.job_id}`",
         )
 
-    def of_this_account(self, provider: str, runs: Sequence[RunRow]) -> list[RunRow]:
-        """Those runs that the credentials can see."""
-        here = self.account(provider)
-        return [run for run in runs if run.account == here]
-
     def secrets(self, plan: Plan) -> dict[str, str]:
         """The values behind the manifest's places. Raises CredentialsError naming every one that is not set."""
         places = {name: place.removeprefix("env:") for name, place in plan.secrets.items()}

@@ -171,14 +171,15 @@ def _allowed_until(run: RunRow, capabilities: Capabilities) -> datetime | None:
     return run.billable_from + timedelta(seconds=allowed_s) + _LAST_SAVE
 
 
-def may_send_again(run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
+def may_send_again(run: RunRow, now: datetime, capabilities: Capabilities, *, is_search_proven: bool) -> bool:
     """After a complete search that found nothing: a second create under the same key cannot make a second run.
 
-    Either the provider refuses it, or the first create has ended by now and there was only one.
+    Either the provider refuses it, or the first create has ended by now and there was only one. An empty search proves
+    that only in an account where the same search has once found a run of ours.
     """
     if capabilities.client_chosen_id:
         return True
-    if capabilities.find is Find.NONE or run.sends > 1:
+    if capabilities.find is Find.NONE or run.sends > 1 or not is_search_proven:
         return False
     return now >= quiet_until(run, capabilities)
 

@@ -16,7 +16,7 @@ from functools import partial
 
 import structlog
 
-from ftorch.core.errors import FtorchError, RateLimitedError
+from ftorch.core.errors import CredentialsError, FtorchError, RateLimitedError
 from ftorch.jobs import advance, bills, stage, submit
 from ftorch.jobs.caps import Caps
 from ftorch.jobs.context import Context
@@ -258,14 +258,25 @@ class Engine:
 
     def _observe(self, name: str, runs: Sequence[RunRow], pace: Pace) -> None:
         try:
-            ours = self._context.of_this_account(name, runs)
-            pace.ended(had_news=advance.observe(self._context, self._context.open_provider(name), ours))
+            if ours := [run for run in runs if self._is_ours(run)]:
+                pace.ended(had_news=advance.observe(self._context, self._context.open_provider(name), ours))
+                submit.prove_search(self._context, ours)
         except FtorchError as error:
             log.warning("walk failed", provider=name, code=error.code, error=error.message)
             if isinstance(error, RateLimitedError):
                 self._lanes.slow_down(name, error.retry_after_s)
         except Exception:  # the outer edge: other providers go on, and the traceback is in the log
             log.exception("walk raised", provider=name)
+
+    def _is_ours(self, run: RunRow) -> bool:
+        """The credentials see the run; where they do not, its row says so."""
+        try:
+            self._context.check_account(run)
+        except CredentialsError as error:
+            if run.detail != _words(error):
+                self._context.change_run(run, "waits", _words(error), detail=_words(error))
+            return False
+        return True
 
     def _can_open(self, provider: str) -> bool:
         try:

@@ -22,7 +22,7 @@ from ftorch.jobs.decide import may_send_again, quiet_until
 from ftorch.jobs.serial import placement_text, placement_value, ref, staged_value
 from ftorch.jobs.states import RUN, JobReason, Purpose
 from ftorch.manifest.schema import RetryEvent
-from ftorch.providers.base import Placement, RunOrder, RunRef, RunState
+from ftorch.providers.base import Find, Placement, RunOrder, RunRef, RunState
 from ftorch.store import JobRow, RunRow, Transaction, sql
 
 SEND_WINDOW = timedelta(seconds=30)
@@ -110,16 +110,44 @@ def find(context: Context, job: JobRow, run: RunRow) -> None:
     found = context.open_provider(run.provider).find([run.key]).get(run.key, ())
     now, quiet = context.clock.now(), quiet_until(run, capabilities)
     if found:
+        note_mark(context, run)
         adopt(context, run, found)
     elif now < quiet and not (capabilities.client_chosen_id and job.desired == RUN):
         # A create may still become visible. Sending the same id again is harmless; closing the row is not.
         context.change_run(run, next_at=min(quiet, now + _LOOK_AGAIN))
     elif job.desired != RUN:
         never_was(context, run, RunState.STOPPED, "cancelled; a complete search did not find it")
-    elif may_send_again(run, now, capabilities):
+    elif may_send_again(run, now, capabilities, is_search_proven=is_search_proven(context, run)):
         submit(context, job, run)
     else:
         context.change_run(run, "unknown", "nobody can tell whether it exists", detail=JobReason.SUBMIT_UNKNOWN.value)
+
+
+def is_search_proven(context: Context, run: RunRow) -> bool:
+    """A search in the run's account has once found a run of ours: where it finds nothing, nothing is there."""
+    return context.store.meta(_mark(run)) is not None
+
+
+def prove_search(context: Context, runs: Sequence[RunRow]) -> None:
+    """Look once per account for a run that is known to be there, before anybody depends on finding one."""
+    for run in runs:
+        capabilities = context.open_provider(run.provider).capabilities
+        is_visible = context.clock.now() >= quiet_until(run, capabilities)
+        if not is_visible or capabilities.client_chosen_id or capabilities.find is Find.NONE:
+            continue
+        if not is_search_proven(context, run) and context.open_provider(run.provider).find([run.key]):
+            note_mark(context, run)
+        return
+
+
+def note_mark(context: Context, run: RunRow) -> None:
+    """Remember that a search in this account finds our runs."""
+    if not is_search_proven(context, run):
+        context.store.write(lambda tx: tx.put_meta(_mark(run), run.key))
+
+
+def _mark(run: RunRow) -> str:
+    return f"mark/{run.provider}/{run.account}"
 
 
 def adopt(context: Context, run: RunRow, found: Sequence[RunRef]) -> None:

@@ -46,6 +46,8 @@ def _desk(folder: Path, *caps: Cap) -> Iterator[Desk]:
         open_provider=lambda _name: provider,
         caps=caps,
     )
+    # The account has shown a run of ours before: an empty search of it proves something.
+    store.write(lambda tx: tx.put_meta("mark/cloud/acct", "ft-abc123-earlier"))
     engine = Engine(context)
     yield Desk(context, cloud, clock, engine)
     engine.close()

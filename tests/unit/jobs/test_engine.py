@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from ftorch.jobs.admit import ask_cancel, ask_retry
 from ftorch.jobs.advance import observe
 from ftorch.jobs.engine import Engine
 from ftorch.manifest.schema import Budget, RetryEvent
-from ftorch.providers.base import RunState
+from ftorch.providers.base import Account, RunState
 from unit.jobs.cloud import NAME, CloudProvider
 from unit.jobs.desk import Desk
 from unit.plans import facts, plan
@@ -323,3 +324,47 @@ def test_what_was_seen_of_a_run_that_has_ended_meanwhile_changes_nothing(desk: D
     observe(desk.context, desk.context.open_provider(NAME), [open_run])
 
     assert desk.runs(job_id) == before
+
+
+def forget_marks(desk: Desk) -> None:
+    with sqlite3.connect(desk.context.store.path) as connection:
+        connection.execute("DELETE FROM meta WHERE key LIKE 'mark/%'")
+    connection.close()
+
+
+def test_where_no_run_of_ours_was_ever_found_an_empty_search_proves_nothing(desk: Desk) -> None:
+    forget_marks(desk)
+    desk.cloud.faults = ["lost before create"]
+
+    job = desk.submit()
+    desk.run_until(lambda: desk.job(job).state == "unknown")
+
+    assert desk.cloud.asked["submit"] == 1
+
+
+def test_a_search_is_proven_by_the_first_run_that_it_finds(desk: Desk) -> None:
+    forget_marks(desk)
+    desk.finish(desk.submit())
+    asked = desk.cloud.asked["find"]
+    desk.cloud.faults = ["lost before create"]
+
+    job = desk.finish(desk.submit(plan(name="second", providers=(NAME,))))
+
+    assert asked == 1
+    assert (job.state, len(desk.cloud.runs)) == ("succeeded", 2)
+
+
+def test_a_run_of_another_account_is_left_alone_and_not_lost(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = desk.submit()
+    desk.run_until(lambda: desk.job(job).state == "running")
+    monkeypatch.setattr(CloudProvider, "check", lambda _self: Account("another", "a changed key"))
+    desk.context = replace(desk.context, _accounts={})
+    desk.engine = Engine(desk.context)
+    asked = desk.cloud.asked["observe"]
+
+    desk.cloud.runs.clear()
+    desk.clock.advance(600)
+    desk.settle()
+
+    assert (desk.job(job).state, desk.cloud.asked["observe"] - asked) == ("running", 0)
+    assert "belongs to the account 'acct'" in desk.runs(job)[0].detail
