@@ -114,6 +114,11 @@ class Engine:
         """Steps and observations that wait for a thread or are in one."""
         return self._lanes.under_way
 
+    @property
+    def in_threads(self) -> int:
+        """Steps and observations that a provider's pace does not hold back."""
+        return self._lanes.in_threads
+
     def close(self) -> None:
         """Wait for the steps that are under way. The daemon does not call it when it must leave at once."""
         self._lanes.close()

@@ -99,6 +99,12 @@ class Lanes:
         with self._lock:
             return len(self._busy)
 
+    @property
+    def in_threads(self) -> int:
+        """Works that run, or wait for nothing but a thread."""
+        with self._lock:
+            return len(self._busy) - sum(map(len, self._waiting.values()))
+
     def add(self, work: Work) -> bool:
         """Queue a work, unless one with its key is under way."""
         with self._lock:

@@ -62,9 +62,9 @@ class Desk:
         raise AssertionError("the engine does not come to rest")
 
     def wait(self) -> None:
-        """Until no step is under way."""
+        """Until no step is in a thread; what waits for a provider's pace waits for the clock."""
         idle = threading.Event()
-        while self.engine.under_way:
+        while self.engine.in_threads:
             idle.wait(0.001)
 
     def run_until(self, is_done: Callable[[], bool], *, seconds: int = 3600, step: float = 5.0) -> None:

@@ -1,0 +1,345 @@
+"""A world in which the engine dies at any commit or request and is born again: one job, one cloud, one store.
+
+Everything runs in one thread, so that a death comes at the same boundary in every repetition. A death is an
+exception that nobody catches: what the process held in memory goes with it, commits and what the cloud has done stay.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ftorch.core.clock import ManualClock
+from ftorch.core.errors import ProviderUnavailableError, RateLimitedError
+from ftorch.core.ids import Ids
+from ftorch.core.money import Money
+from ftorch.core.paths import Home
+from ftorch.costs.items import LineItem
+from ftorch.jobs.admit import ask_cancel
+from ftorch.jobs.context import Context
+from ftorch.jobs.engine import Engine
+from ftorch.manifest.plan import Plan
+from ftorch.manifest.schema import RetryEvent
+from ftorch.providers.base import (
+    Account,
+    Artifact,
+    Bundle,
+    Capabilities,
+    Find,
+    Observation,
+    Placement,
+    RunOrder,
+    RunRef,
+    RunState,
+    Staged,
+)
+from ftorch.store import LedgerRow, RunRow, SqliteStore, Transaction
+from unit.jobs.cloud import NAME, RATE, TRAINING, Cloud, CloudProvider, Remote
+from unit.jobs.desk import Desk
+from unit.plans import plan
+
+T = TypeVar("T")
+
+INSTALLATION = "abc123"
+_STEP_S = 7.0
+_HALF_WAY_S = TRAINING.total_seconds() / 2
+_SETTLED_AFTER_S = 3600.0
+
+
+class Kind(StrEnum):
+    """How a provider lets its runs be found."""
+
+    CLIENT_ID = "client id"
+    TAG = "tag only"
+    LIST = "list only"
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@dataclass
+class Fate:
+    """Counts the boundaries that a life passes, and ends it at those that are named."""
+
+    deaths: Collection[int] = ()
+    trouble: Callable[[str], Exception | None] = lambda _request: None
+    """What a request fails with, if it does."""
+    passed: list[str] = field(default_factory=list)
+    met: list[str] = field(default_factory=list)
+
+    def boundary(self, name: str) -> None:
+        """A commit or a request begins or has ended."""
+        self.passed.append(name)
+        if len(self.passed) in self.deaths:
+            self.met.append(name)
+            raise Killed(name)
+
+
+def weather(seed: int) -> Fate:
+    """A seeded fate: one to three deaths, and one read in twelve fails, sometimes with a pause asked for."""
+    chance = random.Random(seed)
+
+    def trouble(request: str) -> Exception | None:
+        if request in ("submit", "charges") or chance.random() > 1 / 12:
+            return None
+        words = f"the cloud is in a bad mood at {request}"
+        if chance.random() < 1 / 3:
+            return RateLimitedError(words, provider=NAME, operation=request, retry_after_s=chance.choice([1.0, 30.0]))
+        return ProviderUnavailableError(words, provider=NAME, operation=request)
+
+    deaths = {chance.randint(1, 90) for _ in range(chance.randint(1, 3))}
+    return Fate(deaths, trouble)
+
+
+def accidents(seed: int) -> list[str]:
+    """What happens to the job's creates, in order; at most one of them is lost before it arrives."""
+    chance = random.Random(seed * 7919 + 1)
+    some = ["lost after create", "lost before create", "unreachable", "no capacity", "", "", ""]
+    return chance.sample(some, k=2)
+
+
+class Inline(Executor):
+    """A pool that does the work at once, in the thread that asks."""
+
+    def __init__(self, _workers: int = 1, _name: str = "") -> None:
+        super().__init__()
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        fn(*args, **kwargs)
+        return Future()
+
+
+class MortalStore(SqliteStore):
+    """A store whose commits are boundaries."""
+
+    fate: Fate
+
+    def write(self, change: Callable[[Transaction], T]) -> T:
+        self.fate.boundary("commit begins")
+        result = super().write(change)
+        self.fate.boundary("commit has ended")
+        return result
+
+
+class MortalProvider(CloudProvider):
+    """A provider whose requests are boundaries, of one of the three kinds."""
+
+    def __init__(self, cloud: Cloud, kind: Kind, fate: Fate, *, can_find: bool = True) -> None:
+        super().__init__(cloud)
+        self._kind = kind
+        self._fate = fate
+        self._can_find = can_find
+        self.capabilities: Capabilities = replace(  # type: ignore[misc]  # of this kind, not of the class
+            CloudProvider.capabilities,
+            client_chosen_id=kind is Kind.CLIENT_ID,
+            find=Find.TAG if kind is Kind.TAG else Find.LIST,
+            visibility_lag_s=10.0 if kind is Kind.LIST else 0.0,
+        )
+
+    def check(self) -> Account:
+        return self._asked("check", super().check)
+
+    def stage(self, plan: Plan, bundle: Bundle) -> Staged:
+        return self._asked("stage", lambda: CloudProvider.stage(self, plan, bundle))
+
+    def placements(self, plan: Plan) -> Sequence[Placement]:
+        return self._asked("placements", lambda: CloudProvider.placements(self, plan))
+
+    def submit(self, order: RunOrder) -> RunRef:
+        return self._asked("submit", lambda: self._create(order))
+
+    def find(self, keys: Collection[str]) -> Mapping[str, Sequence[RunRef]]:
+        return self._asked("find", lambda: self._seen(CloudProvider.find(self, keys)))
+
+    def observe(self, refs: Collection[RunRef]) -> Mapping[RunRef, Observation]:
+        return self._asked("observe", lambda: CloudProvider.observe(self, refs))
+
+    def cancel(self, ref: RunRef) -> None:
+        return self._asked("cancel", lambda: CloudProvider.cancel(self, ref))
+
+    def fetch(self, ref: RunRef, dest: Path) -> Artifact:
+        return self._asked("fetch", lambda: CloudProvider.fetch(self, ref, dest))
+
+    def release(self, ref: RunRef) -> bool:
+        return self._asked("release", lambda: CloudProvider.release(self, ref))
+
+    def charges(self, ref: RunRef, history: Sequence[Observation]) -> Sequence[LineItem]:
+        return self._asked("charges", lambda: CloudProvider.charges(self, ref, history))
+
+    def _asked(self, name: str, call: Callable[[], T]) -> T:
+        self._fate.boundary(f"{name} asked")
+        if (error := self._fate.trouble(name)) is not None:
+            raise error
+        result = call()
+        self._fate.boundary(f"{name} answered")
+        return result
+
+    def _create(self, order: RunOrder) -> RunRef:
+        known = [run for run in self._cloud.runs if run.key == order.key]
+        if known and self._kind is Kind.CLIENT_ID:
+            return self._ref(known[0])
+        return CloudProvider.submit(self, order)
+
+    def _seen(self, found: Mapping[str, Sequence[RunRef]]) -> Mapping[str, Sequence[RunRef]]:
+        """What a search sees: a list shows a run some seconds after it was made; a broken search shows nothing."""
+        if not self._can_find:
+            return {}
+        visible = {
+            run.id
+            for run in self._cloud.runs
+            if self._kind is not Kind.LIST or self._cloud.clock.now() >= run.created_at + timedelta(seconds=9)
+        }
+        seen = {key: [ref for ref in refs if ref.remote_id in visible] for key, refs in found.items()}
+        return {key: refs for key, refs in seen.items() if refs}
+
+
+@dataclass
+class World:
+    """One job from submit to settlement, in as many lives as it takes."""
+
+    folder: Path
+    kind: Kind
+    fate: Fate
+    can_find: bool = True
+    accidents: Sequence[str] = ()
+    preempt: bool = False
+    """The first run is taken away in the middle."""
+    cancel: bool = False
+    """A person cancels the job in the middle."""
+    lives: int = 1
+    outcome: str = ""
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.clock = ManualClock()
+        self.cloud = Cloud(self.clock)
+        self.cloud.faults = list(self.accidents)
+        store = SqliteStore.open(self.folder / "ftorch.db")
+        store.write(lambda tx: tx.put_meta(f"mark/{NAME}/acct", "ft-abc123-earlier"))
+        store.close()
+
+    def live(self) -> None:
+        """Submit the job and live until it is settled, again after every death."""
+        quiet, self.fate = self.fate, Fate()
+        desk = self._born()
+        self.job = desk.submit(plan(providers=(NAME,)))
+        self.store.close()
+        self.fate = quiet
+        desk = self._born()
+        while not self._life(desk):
+            self.lives += 1
+            # A new process reads the rows; it takes over at once, or a while later.
+            self.clock.advance(3.0 * (self.lives % 5))
+            desk = self._born()
+        self.store.close()
+
+    def faults(self) -> list[str]:
+        """What is wrong at the end: empty when each run was paid once, booked once and left nothing behind."""
+        store = SqliteStore.open(self.folder / "ftorch.db")
+        job, runs, ledger = store.job(self.job), store.runs_of(self.job), store.ledger_of(self.job)
+        store.close()
+        assert job is not None
+        self.outcome = job.state
+        if job.state == "unknown":
+            return self._faults_of_unknown(runs, ledger)
+        owed = Counter({run.id: _cost(run) for run in self.cloud.runs})
+        booked: Counter[str] = Counter()
+        for entry in ledger:
+            booked[entry.source_ref.partition("/")[0]] += entry.amount_micro
+        per_key = Counter(run.key for run in self.cloud.runs)
+        return [
+            *(f"job {job.state}: {job.reason}" for _ in [0] if job.state != self._wanted),
+            *(f"{count} runs under {key}" for key, count in per_key.items() if count > 1),
+            *(f"{run.id} is left running" for run in self.cloud.runs if run.ended_at is None or not run.released),
+            *(f"{one}: owed {owed[one]}, booked {booked[one]}" for one in owed | booked if owed[one] != booked[one]),
+            *(f"{run.key} holds {run.hold_micro}" for run in runs if run.hold_micro or run.settled_at is None),
+            *(f"{len(ledger)} entries for {len(owed)} runs" for _ in [0] if len(ledger) != len(owed)),
+        ]
+
+    def _faults_of_unknown(self, runs: Sequence[RunRow], ledger: Sequence[LedgerRow]) -> list[str]:
+        """A person is asked only where two creates of one key were lost; the hold stays, and nothing is there."""
+        lost = runs[-1]
+        there = [run.id for run in self.cloud.runs if run.key == lost.key]
+        return [
+            *(f"a person is asked after {lost.sends} sends" for _ in [0] if lost.sends < 2),
+            *(f"{one} is there and nobody knows" for one in there),
+            *("the hold is gone" for _ in [0] if not lost.hold_micro),
+            *(f"{len(ledger)} entries" for _ in [0] if len(ledger) != len(self.cloud.runs)),
+        ]
+
+    def _born(self) -> Desk:
+        self.store = self._store()
+        provider = MortalProvider(self.cloud, self.kind, self.fate, can_find=self.can_find)
+        context = Context(
+            store=self.store,
+            clock=self.clock,
+            ids=Ids(),
+            home=Home(self.folder),
+            installation=INSTALLATION,
+            env={},
+            open_provider=lambda _name: provider,
+        )
+        return Desk(context, self.cloud, self.clock, Engine(context, Inline))
+
+    def _store(self) -> MortalStore:
+        store = MortalStore.open(self.folder / "ftorch.db")
+        store.fate = self.fate
+        return store
+
+    def _life(self, desk: Desk) -> bool:
+        """Work until everything is settled; False when the process has died before."""
+        try:
+            for _ in range(4000):
+                desk.settle()
+                if self._is_over():
+                    return True
+                self._interfere(desk.context)
+                self.clock.advance(_STEP_S if self._is_open() else _SETTLED_AFTER_S)
+        except Killed:
+            self.store.close()
+            return False
+        raise AssertionError(f"the job does not end: {desk.job(self.job)}")
+
+    @property
+    def _wanted(self) -> str:
+        return "cancelled" if self.cancel else "succeeded"
+
+    def _interfere(self, context: Context) -> None:
+        """In the middle of the first run: take its machine away, or change one's mind."""
+        first = self.cloud.runs[0] if self.cloud.runs else None
+        if first is None or first.state is not RunState.RUNNING or self._age_s(first) < _HALF_WAY_S:
+            return
+        if self.cancel:
+            ask_cancel(context, self.job)
+        elif self.preempt:
+            self.preempt = False
+            self.cloud.end(first, RunState.STOPPED, RetryEvent.PREEMPTED)
+
+    def _age_s(self, run: Remote) -> float:
+        return (self.clock.now() - run.created_at).total_seconds()
+
+    def _is_open(self) -> bool:
+        job = self.store.job(self.job)
+        return job is not None and job.ended_at is None and job.state != "unknown"
+
+    def _is_over(self) -> bool:
+        job = self.store.job(self.job)
+        assert job is not None
+        is_settled = all(run.settled_at for run in self.store.runs_of(self.job))
+        return job.state == "unknown" or (job.ended_at is not None and is_settled)
+
+
+def _cost(run: Remote) -> int:
+    """Micro-USD of the run's time, as the cloud sees it."""
+    ended: datetime = run.ended_at or run.created_at + TRAINING
+    seconds = (ended - run.created_at).total_seconds()
+    return Money(RATE * Decimal(str(seconds)) / 3600).micro
