@@ -2,7 +2,43 @@
 
 from __future__ import annotations
 
-from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow
-from ftorch.store.sqlite import SqliteStore, Transaction
+from pathlib import Path
 
-__all__ = ["EvaluationRow", "EventRow", "JobRow", "LedgerRow", "RunRow", "SqliteStore", "Transaction"]
+from ftorch.core.errors import MissingExtraError, StoreError
+from ftorch.store.base import Store
+from ftorch.store.place import is_postgres_url
+from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow
+from ftorch.store.sqlite import SqliteStore
+from ftorch.store.transaction import IntegrityError, Transaction
+
+__all__ = [
+    "EvaluationRow",
+    "EventRow",
+    "IntegrityError",
+    "JobRow",
+    "LedgerRow",
+    "RunRow",
+    "SqliteStore",
+    "Store",
+    "Transaction",
+    "open_store",
+]
+
+
+def open_store(place: Path | str) -> Store:
+    """Open the database at a path (SQLite) or a `postgresql://` URL; make or upgrade it when needed.
+
+    Raises StoreError when it cannot be used, MissingExtraError when PostgreSQL's client is not installed.
+    """
+    if isinstance(place, Path):
+        return SqliteStore.open(place)
+    if not is_postgres_url(place):
+        scheme = place.partition("://")[0] if "://" in place else place
+        raise StoreError(
+            f"{scheme!r} is not a database that ftorch knows", hint="write postgresql://USER@HOST/DATABASE"
+        )
+    try:
+        from ftorch.store.postgres import PostgresStore  # noqa: PLC0415  psycopg is an extra, and slow to import
+    except ImportError as error:
+        raise MissingExtraError("a database on PostgreSQL", extra="postgres") from error
+    return PostgresStore.open(place)
