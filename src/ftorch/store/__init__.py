@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from ftorch.core.errors import MissingExtraError, StoreError
@@ -22,6 +23,7 @@ __all__ = [
     "Store",
     "Transaction",
     "open_store",
+    "require_postgres",
 ]
 
 
@@ -33,12 +35,19 @@ def open_store(place: Path | str) -> Store:
     if isinstance(place, Path):
         return SqliteStore.open(place)
     if not is_postgres_url(place):
-        scheme = place.partition("://")[0] if "://" in place else place
+        scheme = place.rpartition("://")[0]  # and no more of it: the rest may hold a password
         raise StoreError(
             f"{scheme!r} is not a database that ftorch knows", hint="write postgresql://USER@HOST/DATABASE"
         )
+    require_postgres()
+    from ftorch.store.postgres import PostgresStore  # noqa: PLC0415  psycopg is an extra, and slow to import
+
+    return PostgresStore.open(place)
+
+
+def require_postgres() -> None:
+    """Raises MissingExtraError when PostgreSQL's client is not installed."""
     try:
-        from ftorch.store.postgres import PostgresStore  # noqa: PLC0415  psycopg is an extra, and slow to import
+        import_module("ftorch.store.postgres")
     except ImportError as error:
         raise MissingExtraError("a database on PostgreSQL", extra="postgres") from error
-    return PostgresStore.open(place)

@@ -8,6 +8,13 @@ _SCHEMES = ("postgresql://", "postgres://")
 # Up to the last @: a password that was not percent-encoded may hold one itself.
 _AUTHORITY = re.compile(r"//(?P<user>[^:@/?]*):.*@")
 _SECRET_OPTION = re.compile(r"(?P<name>(?:ssl)?password=)[^&]*")
+_HOST = r"(?:\[[0-9a-fA-F:.]+\]|[^:@/?#,\[\]]*)(?::\d*)?"
+_READABLE = re.compile(rf"postgres(?:ql)?://(?:[^:@/?#]*(?::[^:@/?#]*)?@)?{_HOST}(?:,{_HOST})*(?:/[^@?#]*)?(?:\?.*)?")
+
+
+def is_readable(url: str) -> bool:
+    """False for a password that is not percent-encoded: libpq would take a part of it for the port, and print it."""
+    return _READABLE.fullmatch(url) is not None
 
 
 def is_postgres_url(text: str) -> bool:

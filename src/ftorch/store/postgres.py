@@ -10,19 +10,19 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Self, TypeVar
 
 import psycopg
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow, dict_row, tuple_row
 
 from ftorch.core.errors import FtorchError, StoreError
 from ftorch.store import sql
 from ftorch.store.base import Store
 from ftorch.store.migrate import migrate_postgres, postgres_version
-from ftorch.store.place import redacted
+from ftorch.store.place import is_readable, redacted
 from ftorch.store.transaction import IntegrityError, Transaction
 from ftorch.store.writer import Group, Outcome, Writer
 
@@ -47,6 +47,7 @@ _KEEPALIVE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,  # milliseconds
 }
+_BATCH = 2000
 _PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 _DEADLOCK, _SERIALISATION = "40P01", "40001"
 _CLOCK = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
@@ -91,7 +92,7 @@ class Session:
             raise psycopg.OperationalError("the connection is closed")
         if not parameters:
             return self._raw.execute(statement, prepare=False)
-        return self._raw.execute(as_postgres(statement), {n: _kept(v) for n, v in parameters.items()})
+        return self._raw.execute(as_postgres(statement), {n: kept(v) for n, v in parameters.items()})
 
     def run(self, statement: str, /) -> None:
         self.execute(statement)
@@ -100,6 +101,18 @@ class Session:
         for row in self.execute(statement).fetchall():
             return next(iter(row.values()))
         return None
+
+    def copy_in(self, table: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Append rows in one stream."""
+        with self.open().cursor().copy(f"COPY {table} ({', '.join(names)}) FROM STDIN") as stream:
+            for row in rows:
+                stream.write_row([kept(value) for value in row])
+
+    def stream(self, statement: str) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement without holding them all; only within a transaction."""
+        with self.open().cursor(name="stream", row_factory=tuple_row) as cursor:
+            cursor.itersize = _BATCH
+            yield from cursor.execute(statement)
 
     def commit(self) -> None:
         """Raises StoreError when nobody can tell whether the transaction was kept."""
@@ -236,22 +249,21 @@ def _parameter(found: re.Match[str]) -> str:
     return _CLOCK if found[1] == "now" else f"%({found[1]})s"
 
 
-def _kept(value: object) -> object:
+def kept(value: object) -> object:
     """PostgreSQL keeps no NUL in text, and a run's last words may hold one."""
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 def _connect(url: str) -> psycopg.Connection[DictRow]:
+    if not is_readable(url):
+        raise _unreadable(url)
     try:
         options = {**_KEEPALIVE, "connect_timeout": _CONNECT_S, "client_encoding": "utf8"}
         # autocommit: BEGIN and COMMIT are ours, and a reader's statements see the newest commit.
         raw = psycopg.connect(url, autocommit=True, row_factory=dict_row, **options)  # type: ignore[arg-type]  # libpq's options are not typed one by one
     except psycopg.ProgrammingError:
         # Its words quote the part that cannot be read, which may be the password.
-        raise StoreError(
-            f"{redacted(url)} is not a URL of PostgreSQL",
-            hint="write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for an @ in the password",
-        ) from None
+        raise _unreadable(url) from None
     except psycopg.OperationalError as error:
         raise _refusal(str(error), url) from error
     if raw.info.server_version // 10_000 < _OLDEST_SERVER:
@@ -260,6 +272,13 @@ def _connect(url: str) -> psycopg.Connection[DictRow]:
         raise StoreError(f"the server of {redacted(url)} is PostgreSQL {found}; ftorch needs {_OLDEST_SERVER} or newer")
     raw.execute(_SESSION)
     return raw
+
+
+def _unreadable(url: str) -> StoreError:
+    return StoreError(
+        f"{redacted(url)} is not a URL of PostgreSQL",
+        hint="write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for an @ and %2F for a / in the password",
+    )
 
 
 def _refusal(words: str, url: str) -> StoreError:

@@ -6,6 +6,8 @@ Two marks mean something to a dialect: `:now` is the database's own clock on Pos
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow, columns
 
 
@@ -108,6 +110,31 @@ CLAIM = (
     "UPDATE leases SET owner = :owner, expires_at = :now + :ttl_micro, token = token + 1 WHERE name IN "
     f"(SELECT name FROM leases WHERE name = :name AND expires_at <= :now {SKIP_LOCKED}) RETURNING token"
 )
+
+
+# Every table with its primary key, those that others refer to first.
+TABLES = {
+    "meta": "key",
+    "jobs": "id",
+    "runs": "key",
+    "events": "seq",
+    "ledger": "id",
+    "evaluations": "id",
+    "booked_calls": "call",
+    "leases": "name",
+}
+# Those whose keys the database gives.
+NUMBERED = ("events", "ledger")
+LEDGER_SUM = "SELECT CAST(COALESCE(SUM(amount_micro), 0) AS BIGINT) AS micro FROM ledger"
+
+
+def count(table: str) -> str:
+    return f"SELECT COUNT(*) AS n FROM {table}"
+
+
+def all_rows(table: str, names: Sequence[str]) -> str:
+    """Every row, in the order of the primary key: by number, or by the bytes of its text on both databases."""
+    return f"SELECT {', '.join(names)} FROM {table} ORDER BY {TABLES[table]}"
 
 
 def update(table: str, key: str, names: tuple[str, ...]) -> str:

@@ -41,7 +41,7 @@ class SqliteStore(Store):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
-        self._writer = Writer(self._connect, (sqlite3.Error,))
+        self._writer = Writer(lambda: connect(path), (sqlite3.Error,))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -56,7 +56,7 @@ class SqliteStore(Store):
             migrate(store._reader(), path)
         if (moved_to := store.meta(sql.SEALED)) is not None:
             store.close()
-            raise _moved(path, moved_to)
+            raise moved(path, moved_to)
         return store
 
     @property
@@ -79,6 +79,21 @@ class SqliteStore(Store):
     def schema_version(self) -> int:
         return schema_version(self._reader())
 
+    def findings(self) -> tuple[str, ...]:
+        """What SQLite's own checks find wrong; empty when the file is sound. Reads all of it."""
+        with self._translated():
+            damages = [row[0] for row in self._reader().execute("PRAGMA integrity_check") if row[0] != "ok"]
+            orphans = self._reader().execute("PRAGMA foreign_key_check").fetchall()
+        return (
+            *damages,
+            *(f"row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there" for row in orphans),
+        )
+
+    def copy_to(self, file: Path) -> None:
+        """Write a copy as of now into a file that must not be there."""
+        with self._translated():
+            self._reader().execute("VACUUM INTO ?", (str(file),))
+
     def close(self) -> None:
         self._writer.close()
         connection: SqliteConnection | None = getattr(self._local, "connection", None)
@@ -89,17 +104,7 @@ class SqliteStore(Store):
     def _reader(self) -> SqliteConnection:
         connection: SqliteConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = self._connect()
-        return connection
-
-    def _connect(self) -> SqliteConnection:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, factory=SqliteConnection)
-        connection.row_factory = sqlite3.Row
-        _use_wal(connection)
-        # NORMAL survives kill -9 but not a power cut; an intent that is lost after the wire is an orphan.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = 1")
-        connection.execute("PRAGMA foreign_keys = ON")
+            connection = self._local.connection = connect(self.path)
         return connection
 
     @contextmanager
@@ -112,6 +117,18 @@ class SqliteStore(Store):
             if error.errno != errno.ENOSPC:
                 raise
             raise StoreError(f"no space left on the disk that holds {self.path}") from error
+
+
+def connect(path: Path) -> SqliteConnection:
+    """A connection whose commits survive a power cut."""
+    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, factory=SqliteConnection)
+    connection.row_factory = sqlite3.Row
+    _use_wal(connection)
+    # NORMAL survives kill -9 but not a power cut; an intent that is lost after the wire is an orphan.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = 1")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -131,7 +148,8 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _moved(path: Path, target: str) -> StoreError:
+def moved(path: Path, target: str) -> StoreError:
+    """What is said to whoever opens, or still writes, a database that was moved."""
     return StoreError(
         f"the database {path} was moved to {target}",
         hint="set url under [store] in ftorch.toml to the new database, with its password; this one stays as it was",
@@ -142,7 +160,7 @@ def _store_error(error: sqlite3.DatabaseError, path: Path) -> Exception:
     words = str(error)
     match words:
         case _ if words.startswith(sql.SEAL_MARK):
-            return _moved(path, words.removeprefix(sql.SEAL_MARK))
+            return moved(path, words.removeprefix(sql.SEAL_MARK))
         case _ if isinstance(error, sqlite3.IntegrityError):
             return IntegrityError(f"the database {path} refused a change: {words}")
         case _ if "full" in words:
