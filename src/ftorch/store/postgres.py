@@ -322,7 +322,12 @@ def _store_error(error: psycopg.Error, place: str) -> FtorchError:
     match error:
         case psycopg.IntegrityError():
             return IntegrityError(f"the database {place} refused a change: {words}")
-        case psycopg.errors.LockNotAvailable() | psycopg.errors.DeadlockDetected():
+        case psycopg.errors.DeadlockDetected() | psycopg.errors.SerializationFailure():
+            return StoreError(
+                f"others changed the same rows of {place} again and again: {words}",
+                hint="run the command again; nothing was lost",
+            )
+        case psycopg.errors.LockNotAvailable():
             return StoreError(
                 f"the database {place} has been locked by another process for {_LOCK_S} seconds",
                 hint="see pg_stat_activity for who holds it, then run the command again; nothing was lost",

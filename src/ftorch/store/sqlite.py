@@ -86,7 +86,7 @@ class SqliteStore(Store):
             orphans = self._reader().execute("PRAGMA foreign_key_check").fetchall()
         return (
             *damages,
-            *(f"row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there" for row in orphans),
+            *(f"row {row[1]} of {row[0]} refers to nothing in {row[2]}" for row in orphans),
         )
 
     def copy_to(self, file: Path) -> None:
