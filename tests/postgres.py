@@ -53,6 +53,20 @@ class Server:
             self._process.wait(_START_S)
             self._process = None
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """All its processes stand still for the length of the block, and their connections stay."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        processes = [self._process.pid, *map(int, children)]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
     def fresh(self) -> str:
         """The URL of a new, empty database."""
         name = f"test_{next(self._numbers)}"

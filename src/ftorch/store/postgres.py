@@ -16,6 +16,8 @@ from functools import cache
 from typing import Any, Self, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row, tuple_row
 
 from ftorch.core.errors import FtorchError, StoreError
@@ -30,6 +32,7 @@ _OLDEST_SERVER = 13
 _CONNECT_S = 5
 _LOCK_S = 10
 _STATEMENT_S = 30
+_ANSWER_S = 40.0
 _WRITERS_LOCK = 0x66746F726368  # "ftorch": one number for all its processes in one database
 _BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"
 # Nothing may wait for ever, a writer that hangs must give up the lock, and a commit must survive a power cut.
@@ -60,6 +63,19 @@ class _UnreachableError(StoreError):
     """No connection: nothing was asked of the database yet."""
 
 
+class _Connection(psycopg.Connection[DictRow]):
+    """Gives up on a server that keeps the connection and says nothing: its own timeouts cannot fire then."""
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        limit_s = timeout or _ANSWER_S
+        try:
+            return super().wait(gen, interval, limit_s)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
+
+
 class Session:
     """One connection, opened when it is needed. Used by one thread; `close` may come from another."""
 
@@ -69,12 +85,21 @@ class Session:
 
     @property
     def in_transaction(self) -> bool:
-        return self._raw is not None and not self._raw.closed and self._raw.info.transaction_status.name != "IDLE"
+        return (
+            self._raw is not None
+            and not self._raw.closed
+            and self._raw.info.transaction_status != TransactionStatus.IDLE
+        )
 
     @property
     def is_lost(self) -> bool:
         """True when the server, or the way to it, went away."""
         return self._raw is None or self._raw.closed
+
+    @property
+    def has_failed(self) -> bool:
+        """True when a statement of the transaction failed: it can only be rolled back."""
+        return self._raw is not None and self._raw.info.transaction_status == TransactionStatus.INERROR
 
     def open(self) -> psycopg.Connection[DictRow]:
         """The connection, made anew when there is none or it was lost."""
@@ -116,6 +141,8 @@ class Session:
 
     def commit(self) -> None:
         """Raises StoreError when nobody can tell whether the transaction was kept."""
+        if self.is_lost:
+            raise psycopg.OperationalError("the connection was lost before the commit")
         try:
             done = self.execute("COMMIT")
         except psycopg.OperationalError as error:
@@ -157,18 +184,51 @@ class _ReadingSession(Session):
             return super().execute(statement, parameters)
 
 
+class _ChangeRaisedError(Exception):
+    """One change of a group raised by itself: the others must be carried out without it."""
+
+
 class _PostgresWriter(Writer[Session]):
-    """Repeats a group that the server undid, or that it never heard the end of, for about three seconds."""
+    """Repeats a group that the server undid, or that it never heard of, for about three seconds."""
 
     def _carry_out(self, connection: Session, group: Group[Session]) -> list[Outcome]:
         for pause_s in _PAUSES_S:
             try:
-                return super()._carry_out(connection, group)
+                return self._carry_out_once(connection, group)
             except (psycopg.Error, _UnreachableError) as error:
                 if not _may_be_repeated(connection, error):
                     raise
             time.sleep(pause_s)
-        return super()._carry_out(connection, group)
+        return self._carry_out_once(connection, group)
+
+    def _carry_out_once(self, connection: Session, group: Group[Session]) -> list[Outcome]:
+        """Without savepoints, which are two of three round trips; with them where a change turns out to raise."""
+        try:
+            return self._carry_out_all(connection, group)
+        except _ChangeRaisedError:
+            return super()._carry_out(connection, group)
+
+    def _carry_out_all(self, connection: Session, group: Group[Session]) -> list[Outcome]:
+        try:
+            connection.begin()
+            outcomes: list[Outcome] = [(future, self._value(connection, change), None) for change, future in group]
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+        return outcomes
+
+    def _value(self, connection: Session, change: Callable[[Session], Any]) -> Any:
+        try:
+            value = change(connection)
+        except BaseException as error:
+            if self._undoes_group(connection, error):
+                raise
+            raise _ChangeRaisedError from error
+        if connection.has_failed:
+            # The change went on after a statement that failed: the server keeps nothing of the group any more.
+            raise _ChangeRaisedError
+        return value
 
     def _undoes_group(self, connection: Session, error: BaseException) -> bool:
         return super()._undoes_group(connection, error) or _was_chosen_to_yield(error)
@@ -260,7 +320,7 @@ def _connect(url: str) -> psycopg.Connection[DictRow]:
     try:
         options = {**_KEEPALIVE, "connect_timeout": _CONNECT_S, "client_encoding": "utf8"}
         # autocommit: BEGIN and COMMIT are ours, and a reader's statements see the newest commit.
-        raw = psycopg.connect(url, autocommit=True, row_factory=dict_row, **options)  # type: ignore[arg-type]  # libpq's options are not typed one by one
+        raw = _Connection.connect(url, autocommit=True, row_factory=dict_row, **options)  # type: ignore[arg-type]  # libpq's options are not typed one by one
     except psycopg.ProgrammingError:
         # Its words quote the part that cannot be read, which may be the password.
         raise _unreadable(url) from None

@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from postgres import Server, running_server
 from unit.jobs import rows
 
 _PASSWORD = "s3cret/w@rd"
+_GONE = "cannot be reached|went away"
 
 
 @pytest.fixture
@@ -88,6 +90,27 @@ def test_a_server_that_is_gone_is_said_in_words_within_seconds(own_server: Serve
     store.close()
 
 
+def test_a_server_that_is_there_and_says_nothing_is_given_up(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftorch.store.postgres._ANSWER_S", 0.3)
+    monkeypatch.setattr("ftorch.store.postgres._CONNECT_S", 2)
+    monkeypatch.setattr("ftorch.store.postgres._PAUSES_S", (0.05,))
+    store = PostgresStore.open(own_server.fresh())
+    put(store, "before")
+    assert store.meta("before") == "x"
+
+    with own_server.frozen():
+        with pytest.raises(StoreError, match=_GONE):
+            store.meta("before")
+        with pytest.raises(StoreError, match=_GONE):
+            put(store, "during")
+
+    put(store, "after")
+    assert store.meta("after") == "x"
+    store.close()
+
+
 def test_a_change_cut_off_before_its_commit_is_repeated(store: PostgresStore, server: Server) -> None:
     attempts: list[int] = []
 
@@ -96,6 +119,7 @@ def test_a_change_cut_off_before_its_commit_is_repeated(store: PostgresStore, se
         tx.put_meta("once", str(len(attempts)))
         if len(attempts) == 1:
             server.run(f"SELECT pg_terminate_backend({tx.scalar('SELECT pg_backend_pid()')})")
+        tx.put_meta("last", "x")
 
     store.write(change)
 
@@ -121,6 +145,29 @@ def test_a_change_that_goes_on_after_its_connection_was_lost_writes_nothing(
     store.write(change)
 
     assert (store.meta("outside"), store.meta("kept")) == (None, "x")
+
+
+def test_a_change_that_goes_on_after_a_refused_statement_harms_no_other(store: PostgresStore) -> None:
+    gate = threading.Barrier(3)
+
+    def stubborn(tx: Transaction) -> None:
+        with suppress(psycopg.Error):
+            tx.run("INSERT INTO nowhere VALUES (1)")
+
+    def work(change: Any) -> None:
+        gate.wait()
+        with suppress(StoreError):
+            store.write(change)
+
+    for _ in range(10):
+        changes = [stubborn, lambda tx: tx.put_meta("a", "x"), lambda tx: tx.put_meta("b", "x")]
+        threads = [threading.Thread(target=work, args=(change,)) for change in changes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (store.meta("a"), store.meta("b")) == ("x", "x")
+        store.write(lambda tx: tx.run("DELETE FROM meta"))
 
 
 def test_a_lost_answer_to_a_commit_is_said_and_never_repeated(
