@@ -23,6 +23,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "spend": ("spend:spend", "What was spent, from the ledger."),
     "ledger": ("spend:ledger", "List the ledger's entries."),
     "daemon": ("daemon:daemon", "The process that moves jobs forward: run, start, stop, status."),
+    "db": ("db:db", "The database: check, backup, move to a server."),
     "providers": ("providers:providers", "Which providers there are, and which are configured."),
     "doctor": ("providers:doctor", "Check this installation."),
     "completion": ("completion:completion", "Print the shell completion script."),

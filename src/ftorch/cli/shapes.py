@@ -99,6 +99,8 @@ _SHAPES: Mapping[str, tuple[str, bool]] = {
     "lifetime": ("ftorch.costs.lifetime:LifetimeReport", False),
     "spend": ("ftorch.cli.shapes:SpendAnswer", False),
     "ledger": ("ftorch.cli.shapes:LedgerAnswer", True),
+    "db-check": ("ftorch.store.check:DatabaseReport", False),
+    "db-move": ("ftorch.store.move:Moved", False),
     "providers": ("ftorch.cli.shapes:ProviderAnswer", True),
     "error": ("ftorch.cli.shapes:ErrorAnswer", False),
 }

@@ -15,7 +15,7 @@ from ftorch.jobs.plan import Resolved
 from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobReason, JobState
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import RunState
-from ftorch.store import JobRow, RunRow, SqliteStore, Transaction, sql
+from ftorch.store import JobRow, RunRow, Store, Transaction, sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _close_unseen(tx: Transaction, run: RunRow, now: datetime) -> None:
     tx.update_run(run, state=RunState.ABSENT.value, hold_micro=0, **closed)
 
 
-def difference(store: SqliteStore, plan: Plan) -> list[tuple[str, str, str]]:
+def difference(store: Store, plan: Plan) -> list[tuple[str, str, str]]:
     """What changed since the newest job of the same name: (key, then, now); empty when there is none or nothing."""
     earlier = store.read().many(JobRow, sql.JOBS_BY_NAME, name=plan.name)
     if not earlier or earlier[0].plan_hash == plan.hash:
@@ -144,7 +144,7 @@ def compare_plans(then: Plan, now: Plan) -> list[tuple[str, str, str]]:
     ]
 
 
-def adapter_folder(store: SqliteStore | None, reference: str, folder: Path) -> Path:
+def adapter_folder(store: Store | None, reference: str, folder: Path) -> Path:
     """The adapter that `from_adapter` means: a folder, a job, or `name@latest`. UsageError when there is none."""
     if (folder / reference).is_dir():
         return (folder / reference).resolve()

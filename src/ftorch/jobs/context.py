@@ -13,7 +13,7 @@ from ftorch.core.paths import Home
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.settings import Cap
 from ftorch.providers.base import Provider
-from ftorch.store import EventRow, JobRow, RunRow, SqliteStore, Transaction
+from ftorch.store import EventRow, JobRow, RunRow, Store, Transaction
 
 _FIRST_WAIT = timedelta(seconds=2)
 _LONGEST_WAIT = timedelta(minutes=10)
@@ -23,7 +23,7 @@ _LONGEST_WAIT = timedelta(minutes=10)
 class Context:
     """The engine's surroundings. Safe to share between threads."""
 
-    store: SqliteStore
+    store: Store
     clock: Clock
     ids: Ids
     home: Home

@@ -32,7 +32,7 @@ from ftorch.jobs.receipt import read_receipt
 from ftorch.jobs.subject import Subject, subject
 from ftorch.manifest.evaluation import Eval, Hosted
 from ftorch.manifest.plan import Plan
-from ftorch.store import EvaluationRow, JobRow, SqliteStore, Transaction, sql
+from ftorch.store import EvaluationRow, JobRow, Store, Transaction, sql
 
 BASE = "base"
 _FEWEST_ROWS = 10
@@ -133,7 +133,7 @@ def evaluate(context: Context, asked: Asked, adapter_folder: AdapterFolder, prog
 
 
 def ask(
-    store: SqliteStore,
+    store: Store,
     reference: str,
     cwd: Path,
     *,

@@ -14,7 +14,7 @@ from ftorch.manifest.credentials import environment
 from ftorch.manifest.settings import Cap
 from ftorch.providers.base import Provider
 from ftorch.providers.registry import open_provider
-from ftorch.store import SqliteStore, Transaction, sql
+from ftorch.store import SqliteStore, Store, Transaction, sql
 
 _INSTALLATION = "installation"
 
@@ -37,7 +37,7 @@ def open_context(env: Mapping[str, str], cwd: Path, clock: Clock | None = None, 
     )
 
 
-def installation_id(store: SqliteStore, ids: Ids) -> str:
+def installation_id(store: Store, ids: Ids) -> str:
     """The mark of this installation, made at the first call and kept in the database."""
 
     def first(tx: Transaction) -> str:

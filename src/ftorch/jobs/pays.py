@@ -13,12 +13,12 @@ from ftorch.costs.lifetime import LifetimeReport, TrainCost, lifetime
 from ftorch.jobs.subject import named_manifest, newest_job, subject
 from ftorch.jobs.views import spend_of
 from ftorch.manifest.lifetime import Assumed, Lifetime
-from ftorch.store import JobRow, SqliteStore
+from ftorch.store import JobRow, Store
 
 _HINT = "add lifetime: {calls_per_period: ..., periods: ..., hosted: {...}, serving: {...}} to the manifest"
 
 
-def lifetime_of(store: SqliteStore | None, reference: str, cwd: Path, *, start: date) -> LifetimeReport:
+def lifetime_of(store: Store | None, reference: str, cwd: Path, *, start: date) -> LifetimeReport:
     """The answer for a manifest, or for the job that the reference names.
 
     Raises ManifestError where the manifest has no `lifetime`, UsageError for a job that does not exist or has none.
@@ -38,11 +38,11 @@ def lifetime_of(store: SqliteStore | None, reference: str, cwd: Path, *, start: 
     return _answer(found.plan.lifetime, store, found.job, start)
 
 
-def _answer(block: Lifetime, store: SqliteStore | None, job: JobRow | None, start: date) -> LifetimeReport:
+def _answer(block: Lifetime, store: Store | None, job: JobRow | None, start: date) -> LifetimeReport:
     return lifetime(block, _train_cost(block, store, job), _quality(store, job), start=start)
 
 
-def _train_cost(block: Lifetime, store: SqliteStore | None, job: JobRow | None) -> TrainCost | None:
+def _train_cost(block: Lifetime, store: Store | None, job: JobRow | None) -> TrainCost | None:
     """What all runs and evaluations of the job really cost; or what the manifest assumes, and says so."""
     if isinstance(block.train_cost, Assumed):
         return TrainCost(block.train_cost.assumed, block.train_cost.source, is_assumed=True)
@@ -55,7 +55,7 @@ def _train_cost(block: Lifetime, store: SqliteStore | None, job: JobRow | None) 
     return TrainCost(Money(spend.amount, spend.currency), source, is_assumed=False)
 
 
-def _quality(store: SqliteStore | None, job: JobRow | None) -> Quality:
+def _quality(store: Store | None, job: JobRow | None) -> Quality:
     """What the newest evaluation against the hosted model found."""
     if store is None or job is None:
         return NOT_MEASURED

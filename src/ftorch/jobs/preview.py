@@ -14,7 +14,7 @@ from ftorch.jobs.allowance import estimate, rules
 from ftorch.jobs.plan import Resolved
 from ftorch.manifest.plan import Plan
 from ftorch.providers.registry import entries, provider_class
-from ftorch.store import JobRow, SqliteStore, sql
+from ftorch.store import JobRow, Store, sql
 
 _DISCORDANCE = 0.15
 """Share of rows that only one of two models gets right, before anybody has seen them answer."""
@@ -43,7 +43,7 @@ class PlanView:
     """What `submit` takes, so that the data is not checked twice."""
 
 
-def preview(resolved: Resolved, store: SqliteStore | None, credentials: Mapping[str, str], now: datetime) -> PlanView:
+def preview(resolved: Resolved, store: Store | None, credentials: Mapping[str, str], now: datetime) -> PlanView:
     """The plan with its estimate. Raises BudgetError when the estimate is above the limit."""
     plan = resolved.plan
     name = plan.providers[0]

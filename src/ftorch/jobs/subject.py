@@ -12,7 +12,7 @@ from ftorch.jobs.views import pick
 from ftorch.manifest.load import load_manifest
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import Manifest
-from ftorch.store import JobRow, SqliteStore, sql
+from ftorch.store import JobRow, Store, sql
 
 _MANIFESTS = (".yaml", ".yml")
 
@@ -31,7 +31,7 @@ def named_manifest(reference: str, cwd: Path) -> Manifest | None:
     return load_manifest(path) if path.suffix in _MANIFESTS else None
 
 
-def subject(store: SqliteStore, reference: str, cwd: Path) -> Subject:
+def subject(store: Store, reference: str, cwd: Path) -> Subject:
     """The job meant by an id, a name, an adapter's folder or a manifest. Raises UsageError when there is none."""
     if manifest := named_manifest(reference, cwd):
         job = _newest(store, manifest, reference)
@@ -42,20 +42,20 @@ def subject(store: SqliteStore, reference: str, cwd: Path) -> Subject:
     return Subject(job, Plan.from_json(store.plan_text(job.id)))
 
 
-def newest_job(store: SqliteStore, name: str) -> JobRow | None:
+def newest_job(store: Store, name: str) -> JobRow | None:
     """The newest job of a manifest's name: with an adapter if there is one, else the newest of all."""
     jobs = store.read().many(JobRow, sql.JOBS_BY_NAME, name=name)
     return next((job for job in jobs if job.adapter), jobs[0] if jobs else None)
 
 
-def _newest(store: SqliteStore, manifest: Manifest, reference: str) -> JobRow:
+def _newest(store: Store, manifest: Manifest, reference: str) -> JobRow:
     job = newest_job(store, manifest.name)
     if job is None:
         raise UsageError(f"{manifest.name} has no job yet", hint=f"run `ftorch submit {reference}`")
     return job
 
 
-def _of_adapter(store: SqliteStore, folder: Path) -> JobRow:
+def _of_adapter(store: Store, folder: Path) -> JobRow:
     job_id = str(read_receipt(folder)["job"])
     job = store.job(job_id)
     if job is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ftorch.core.errors import UsageError
 from ftorch.core.money import Money
-from ftorch.store import EventRow, JobRow, LedgerRow, RunRow, SqliteStore, sql
+from ftorch.store import EventRow, JobRow, LedgerRow, RunRow, Store, sql
 
 _SPEND = ("provisional", "billed", "adjusted")
 
@@ -115,7 +115,7 @@ def spend_of(entries: Iterable[LedgerRow]) -> Spend:
     return Spend(total.amount, total.currency, "+".join(sources), max(counted, key=lambda entry: entry.id).kind)
 
 
-def job_views(store: SqliteStore, jobs: Sequence[JobRow]) -> list[JobView]:
+def job_views(store: Store, jobs: Sequence[JobRow]) -> list[JobView]:
     """Views of these jobs, in their order, with four statements however many there are."""
     wanted = {job.id for job in jobs}
     runs: dict[str, list[RunRow]] = defaultdict(list)
@@ -133,7 +133,7 @@ def event_views(rows: Sequence[EventRow]) -> list[EventView]:
     return [EventView(row.at, row.run_key, row.event, row.detail) for row in rows]
 
 
-def pick(store: SqliteStore, reference: str) -> JobRow:
+def pick(store: Store, reference: str) -> JobRow:
     """The job that a person means: an id, a unique prefix of one, or a manifest's name (its newest job)."""
     if not reference:
         raise UsageError("which job? the name is empty", hint="run `ftorch jobs` to see them")

@@ -1,6 +1,12 @@
-"""Every statement, once. Parameters are written `:name`; a dialect may rewrite them, not the text around them."""
+"""Every statement, once. Parameters are written `:name`; a dialect may rewrite them, not the text around them.
+
+Two marks mean something to a dialect: `:now` is the database's own clock on PostgreSQL and the host's on SQLite, and
+`FOR UPDATE SKIP LOCKED` goes where one writer at a time is all there is.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow, columns
 
@@ -25,6 +31,14 @@ INSERT_LEDGER = _insert("ledger", tuple(name for name in columns(LedgerRow) if n
 
 GET_META = "SELECT value FROM meta WHERE key = :key"
 PUT_META = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+
+# The row of meta that says where a database was moved to; its triggers then refuse every change in words that begin so.
+SEALED = "sealed"
+SEAL_MARK = "moved to "
+# The row of meta that a database has while another is being moved into it: it names the installation that moves.
+ARRIVING = "arriving"
+
+SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"
 
 JOB = f"{_JOB} WHERE id = :id"
 JOBS = f"{_JOB} ORDER BY id DESC"
@@ -58,7 +72,7 @@ LEDGER_OF_REF = (
     "AND source_ref = :source_ref ORDER BY revision"
 )
 SPEND_OF_JOB = (
-    "SELECT COALESCE(SUM(amount_micro), 0) AS micro FROM ledger "
+    "SELECT CAST(COALESCE(SUM(amount_micro), 0) AS BIGINT) AS micro FROM ledger "
     "WHERE job_id = :job_id AND kind IN ('provisional', 'billed', 'adjusted')"
 )
 SPEND_SINCE = (
@@ -68,7 +82,10 @@ SPEND_SINCE = (
 HELD_NOW = "SELECT job_id, SUM(hold_micro) AS micro FROM runs WHERE charged_at IS NULL GROUP BY job_id"
 LABELS = "SELECT id, labels FROM jobs"
 # A hold stands from the intent until the run is settled; what the ledger already has for the run is not held twice.
-HELD_BY_JOB = "SELECT COALESCE(SUM(hold_micro), 0) AS micro FROM runs WHERE job_id = :job_id AND charged_at IS NULL"
+HELD_BY_JOB = (
+    "SELECT CAST(COALESCE(SUM(hold_micro), 0) AS BIGINT) AS micro FROM runs "
+    "WHERE job_id = :job_id AND charged_at IS NULL"
+)
 
 _EVALUATION = f"SELECT {_names(EvaluationRow)} FROM evaluations"
 EVALUATIONS_OF_JOB = f"{_EVALUATION} WHERE job_id = :job_id ORDER BY id DESC"
@@ -78,6 +95,52 @@ VERDICTS = (
 )
 GATES_ON_DATASET = "SELECT COUNT(*) AS n FROM evaluations WHERE dataset = :dataset AND verdict IS NOT NULL"
 BOOK_CALL = "INSERT INTO booked_calls (call, booked_at) VALUES (:call, :booked_at) ON CONFLICT (call) DO NOTHING"
+
+# A lease goes to a new owner with a new token; whoever holds it may ask again and keeps the token.
+ACQUIRE_LEASE = (
+    "INSERT INTO leases (name, owner, token, expires_at) VALUES (:name, :owner, 1, :now + :ttl_micro) "
+    "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, expires_at = excluded.expires_at, "
+    "token = leases.token + CASE WHEN leases.owner = excluded.owner AND leases.expires_at > :now THEN 0 ELSE 1 END "
+    "WHERE leases.owner = excluded.owner OR leases.expires_at <= :now RETURNING token"
+)
+RENEW_LEASE = (
+    "UPDATE leases SET expires_at = :now + :ttl_micro "
+    "WHERE name = :name AND owner = :owner AND token = :token AND expires_at > :now"
+)
+RELEASE_LEASE = "UPDATE leases SET expires_at = 0 WHERE name = :name AND owner = :owner AND token = :token"
+HOLDS_LEASE = (
+    "SELECT COUNT(*) AS n FROM leases WHERE name = :name AND owner = :owner AND token = :token AND expires_at > :now"
+)
+ADD_CLAIM = "INSERT INTO leases (name, owner, token, expires_at) VALUES (:name, '', 0, 0) ON CONFLICT (name) DO NOTHING"
+CLAIM = (
+    "UPDATE leases SET owner = :owner, expires_at = :now + :ttl_micro, token = token + 1 WHERE name IN "
+    f"(SELECT name FROM leases WHERE name = :name AND expires_at <= :now {SKIP_LOCKED}) RETURNING token"
+)
+
+
+# Every table with its primary key, those that others refer to first.
+TABLES = {
+    "meta": "key",
+    "jobs": "id",
+    "runs": "key",
+    "events": "seq",
+    "ledger": "id",
+    "evaluations": "id",
+    "booked_calls": "call",
+    "leases": "name",
+}
+# Those whose keys the database gives.
+NUMBERED = ("events", "ledger")
+LEDGER_SUM = "SELECT CAST(COALESCE(SUM(amount_micro), 0) AS BIGINT) AS micro FROM ledger"
+
+
+def count(table: str) -> str:
+    return f"SELECT COUNT(*) AS n FROM {table}"
+
+
+def all_rows(table: str, names: Sequence[str]) -> str:
+    """Every row, in the order of the primary key: by number, or by the bytes of its text on both databases."""
+    return f"SELECT {', '.join(names)} FROM {table} ORDER BY {TABLES[table]}"
 
 
 def update(table: str, key: str, names: tuple[str, ...]) -> str:

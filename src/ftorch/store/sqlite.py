@@ -6,17 +6,16 @@ import errno
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from ftorch.core.errors import StoreError
 from ftorch.store import sql
-from ftorch.store.migrate import migrate
-from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, R, RunRow, to_db, to_row
+from ftorch.store.base import Store
+from ftorch.store.migrate import migrate, schema_version
+from ftorch.store.transaction import IntegrityError, Transaction
 from ftorch.store.writer import Writer
 
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING and the upserts that sql.py uses
@@ -26,81 +25,23 @@ _SWITCH_AGAIN_S = 0.02
 T = TypeVar("T")
 
 
-class Transaction:
-    """What a change may do. Everything in it is committed together or not at all."""
+class SqliteConnection(sqlite3.Connection):
+    """A connection that can begin as a writer does, and knows what is not SQLite's in the shared statements."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        return super().execute(statement.replace(sql.SKIP_LOCKED, ""), parameters)
 
-    def insert_job(self, job: JobRow, plan: str) -> None:
-        self._run(sql.INSERT_JOB, {**_values(job), "plan": plan})
-
-    def insert_run(self, run: RunRow) -> None:
-        self._run(sql.INSERT_RUN, _values(run))
-
-    def update_job(self, job: JobRow, **changes: object) -> bool:
-        """Change a job that still is as it was read. False: somebody changed it meanwhile, and nothing happened."""
-        return self._update("jobs", "id", job.id, job.version, changes)
-
-    def update_run(self, run: RunRow, **changes: object) -> bool:
-        """Change a run that still is as it was read. False: somebody changed it meanwhile, and nothing happened."""
-        return self._update("runs", "key", run.key, run.version, changes)
-
-    def set_adapter(self, job_id: str, folder: str) -> None:
-        """Note where the job's adapter lies. The version moves on: whoever read the job before must read it again."""
-        self._run(sql.SET_ADAPTER, {"id": job_id, "adapter": folder})
-
-    def add_event(self, event: EventRow) -> None:
-        """Append an event; its `seq` is given by the database."""
-        self._run(sql.INSERT_EVENT, _values(event, without="seq"))
-
-    def add_entry(self, entry: LedgerRow) -> None:
-        """Append a ledger entry. Raises sqlite3.IntegrityError when this revision is there already."""
-        self._run(sql.INSERT_LEDGER, _values(entry, without="id"))
-
-    def add_evaluation(self, evaluation: EvaluationRow) -> None:
-        self._run(sql.INSERT_EVALUATION, _values(evaluation))
-
-    def book_call(self, call: str, at: datetime) -> bool:
-        """Note that the ledger has a call. False: it had it already."""
-        return self._run(sql.BOOK_CALL, {"call": call, "booked_at": at}).rowcount == 1
-
-    def put_meta(self, key: str, value: str) -> None:
-        self._run(sql.PUT_META, {"key": key, "value": value})
-
-    def one(self, row_type: type[R], statement: str, **parameters: object) -> R | None:
-        return next(iter(self.many(row_type, statement, **parameters)), None)
-
-    def many(self, row_type: type[R], statement: str, **parameters: object) -> list[R]:
-        return [to_row(row_type, row) for row in self._run(statement, parameters)]
-
-    def scalar(self, statement: str, **parameters: object) -> Any:
-        row = self._run(statement, parameters).fetchone()
-        return row[0] if row else None
-
-    def pairs(self, statement: str, **parameters: object) -> dict[Any, Any]:
-        """First column -> second column of what a statement finds."""
-        return {row[0]: row[1] for row in self._run(statement, parameters)}
-
-    def verdicts(self) -> dict[str, str]:
-        """Job -> verdict of its newest evaluation with a gate."""
-        return {row["job_id"]: row["verdict"] for row in self._run(sql.VERDICTS, {})}
-
-    def _update(self, table: str, key: str, key_value: str, version: int, changes: Mapping[str, object]) -> bool:
-        statement = sql.update(table, key, tuple(changes))
-        return self._run(statement, {**changes, "_key": key_value, "_version": version}).rowcount == 1
-
-    def _run(self, statement: str, parameters: Mapping[str, object]) -> sqlite3.Cursor:
-        return self._connection.execute(statement, {name: to_db(value) for name, value in parameters.items()})
+    def begin(self) -> None:
+        self.execute("BEGIN IMMEDIATE")
 
 
-class SqliteStore:
-    """One database file. Safe to use from many threads and processes."""
+class SqliteStore(Store):
+    """One database file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
-        self._writer = Writer(self._connect)
+        self._writer = Writer(lambda: connect(path), (sqlite3.Error,))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -113,7 +54,14 @@ class SqliteStore:
         store = cls(path)
         with store._translated():
             migrate(store._reader(), path)
+        if (moved_to := store.meta(sql.SEALED)) is not None:
+            store.close()
+            raise moved(path, moved_to)
         return store
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
 
     @classmethod
     def open_existing(cls, path: Path) -> Self | None:
@@ -121,74 +69,45 @@ class SqliteStore:
         return cls.open(path) if path.exists() else None
 
     def write(self, change: Callable[[Transaction], T]) -> T:
-        """Carry out a change; returns once it is safely on disk."""
         with self._translated():
             result: T = self._writer.run(lambda connection: change(Transaction(connection)))
             return result
 
     def is_stuck(self, seconds: float) -> bool:
-        """A commit has been under way for longer than that: who waits for it waits for ever."""
         return self._writer.is_stuck(seconds)
 
     def read(self) -> Transaction:
-        """Statements that see the last commit. Use it in one thread, for reading only."""
         return Transaction(self._reader())
 
-    def job(self, job_id: str) -> JobRow | None:
-        return self.read().one(JobRow, sql.JOB, id=job_id)
+    def schema_version(self) -> int:
+        return schema_version(self._reader())
 
-    def jobs(self) -> Sequence[JobRow]:
-        """All jobs, newest first."""
-        return self.read().many(JobRow, sql.JOBS)
+    def findings(self) -> tuple[str, ...]:
+        """What SQLite's own checks find wrong; empty when the file is sound. Reads all of it."""
+        with self._translated():
+            damages = [row[0] for row in self._reader().execute("PRAGMA integrity_check") if row[0] != "ok"]
+            orphans = self._reader().execute("PRAGMA foreign_key_check").fetchall()
+        return (
+            *damages,
+            *(f"row {row[1]} of {row[0]} refers to nothing in {row[2]}" for row in orphans),
+        )
 
-    def plan_text(self, job_id: str) -> str:
-        return str(self.read().scalar(sql.PLAN_TEXT, id=job_id))
-
-    def run(self, key: str) -> RunRow | None:
-        return self.read().one(RunRow, sql.RUN, key=key)
-
-    def runs_of(self, job_id: str) -> Sequence[RunRow]:
-        return self.read().many(RunRow, sql.RUNS_OF_JOB, job_id=job_id)
-
-    def events_of(self, job_id: str, after: int = 0) -> Sequence[EventRow]:
-        return self.read().many(EventRow, sql.EVENTS_OF_JOB, job_id=job_id, after=after)
-
-    def ledger_of(self, job_id: str) -> Sequence[LedgerRow]:
-        return self.read().many(LedgerRow, sql.LEDGER_OF_JOB, job_id=job_id)
-
-    def ledger(self) -> Sequence[LedgerRow]:
-        return self.read().many(LedgerRow, sql.LEDGER)
-
-    def evaluations_of(self, job_id: str) -> Sequence[EvaluationRow]:
-        """Newest first."""
-        return self.read().many(EvaluationRow, sql.EVALUATIONS_OF_JOB, job_id=job_id)
-
-    def meta(self, key: str) -> str | None:
-        value = self.read().scalar(sql.GET_META, key=key)
-        return None if value is None else str(value)
+    def copy_to(self, file: Path) -> None:
+        """Write a copy as of now into a file that must not be there."""
+        with self._translated():
+            self._reader().execute("VACUUM INTO ?", (str(file),))
 
     def close(self) -> None:
-        """Finish open changes and close. Closing twice is harmless."""
         self._writer.close()
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        connection: SqliteConnection | None = getattr(self._local, "connection", None)
         if connection is not None:
             connection.close()
             self._local.connection = None
 
-    def _reader(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+    def _reader(self) -> SqliteConnection:
+        connection: SqliteConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = self._connect()
-        return connection
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        _use_wal(connection)
-        # NORMAL survives kill -9 but not a power cut; an intent that is lost after the wire is an orphan.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = 1")
-        connection.execute("PRAGMA foreign_keys = ON")
+            connection = self._local.connection = connect(self.path)
         return connection
 
     @contextmanager
@@ -203,8 +122,20 @@ class SqliteStore:
             raise StoreError(f"no space left on the disk that holds {self.path}") from error
 
 
+def connect(path: Path) -> SqliteConnection:
+    """A connection whose commits survive a power cut."""
+    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, factory=SqliteConnection)
+    connection.row_factory = sqlite3.Row
+    _use_wal(connection)
+    # NORMAL survives kill -9 but not a power cut; an intent that is lost after the wire is an orphan.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = 1")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch a new database to WAL. SQLite's busy timeout does not cover the switch, so two openers wait here.
+    """Switch a new database to WAL. SQLite's busy timeout does not cover the switch: two that open it at once wait.
 
     Measured without the wait: 3 of 180 processes that opened one new database together were refused at once.
     """
@@ -220,13 +151,21 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _values(row: JobRow | RunRow | EventRow | LedgerRow | EvaluationRow, without: str = "") -> dict[str, object]:
-    return {field.name: getattr(row, field.name) for field in fields(row) if field.name != without}
+def moved(path: Path, target: str) -> StoreError:
+    """What is said to whoever opens, or still writes, a database that was moved."""
+    return StoreError(
+        f"the database {path} was moved to {target}",
+        hint="set url under [store] in ftorch.toml to the new database, with its password; this one stays as it was",
+    )
 
 
 def _store_error(error: sqlite3.DatabaseError, path: Path) -> Exception:
     words = str(error)
     match words:
+        case _ if words.startswith(sql.SEAL_MARK):
+            return moved(path, words.removeprefix(sql.SEAL_MARK))
+        case _ if isinstance(error, sqlite3.IntegrityError):
+            return IntegrityError(f"the database {path} refused a change: {words}")
         case _ if "full" in words:
             return StoreError(f"no space left on the disk that holds {path}", hint="free some space; nothing was lost")
         case _ if "locked" in words or "busy" in words:

@@ -1,30 +1,56 @@
 """Group commit: one thread owns the writing connection and commits many small changes at once.
 
-`synchronous=FULL` makes a commit survive a power cut and costs a disk flush; sharing it makes it cheap (measured: 431
-commits/s one by one, 27,468 changes/s in groups of 100).
+A commit that survives a power cut costs a disk flush; sharing it makes it cheap. Measured on SQLite: 431 commits/s one
+by one, 27,468 changes/s in groups of 100; on PostgreSQL over the loopback 2,300 changes/s from one thread and 8,000
+from 100.
 """
 
 from __future__ import annotations
 
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 _GROUP = 500
 
-Change = Callable[[sqlite3.Connection], Any]
+
+class WritingConnection(Protocol):
+    """A connection that a writer can use."""
+
+    @property
+    def in_transaction(self) -> bool: ...
+
+    def begin(self) -> None:
+        """Start a transaction that no other writer's overlaps."""
+        ...
+
+    def execute(self, statement: str, /) -> object: ...
+
+    def commit(self) -> None: ...
+
+    def rollback(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
-class Writer:
-    """Runs changes one after the other, commits them in groups. A change that raises is undone alone."""
+C = TypeVar("C", bound=WritingConnection)
+Outcome = tuple[Future[Any], Any, BaseException | None]
+Group = list[tuple[Callable[[C], Any], Future[Any]]]
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+
+class Writer(Generic[C]):
+    """Runs changes one after the other, commits them in groups. A change that raises is undone alone.
+
+    `failures` are the errors that the database itself raises: they undo the whole group.
+    """
+
+    def __init__(self, connect: Callable[[], C], failures: tuple[type[Exception], ...]) -> None:
         self._connect = connect
-        self._changes: queue.SimpleQueue[tuple[Change, Future[Any]] | None] = queue.SimpleQueue()
+        self._failures: tuple[type[Exception], ...] = (*failures, OSError)
+        self._changes: queue.SimpleQueue[tuple[Callable[[C], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._commit_began_s: float | None = None
@@ -34,7 +60,7 @@ class Writer:
         began_s = self._commit_began_s
         return began_s is not None and time.monotonic() - began_s > seconds
 
-    def run(self, change: Change) -> Any:
+    def run(self, change: Callable[[C], Any]) -> Any:
         """Carry out one change; returns what it returned once it is on disk, raises what it raised."""
         future: Future[Any] = Future()
         with self._lock:
@@ -56,7 +82,7 @@ class Writer:
     def _loop(self) -> None:
         try:
             connection = self._connect()
-        except (sqlite3.Error, OSError) as error:
+        except self._failures as error:
             self._refuse_all(error)
             return
         try:
@@ -75,7 +101,7 @@ class Writer:
                 if (waiting := self._changes.get()) is not None:
                     waiting[1].set_exception(error)
 
-    def _next_group(self) -> list[tuple[Change, Future[Any]]]:
+    def _next_group(self) -> Group[C]:
         """At least one change, and all that have queued up meanwhile; empty when it is time to stop."""
         first = self._changes.get()
         if first is None:
@@ -89,14 +115,10 @@ class Writer:
             group.append(following)
         return group
 
-    def _commit(self, connection: sqlite3.Connection, group: list[tuple[Change, Future[Any]]]) -> None:
+    def _commit(self, connection: C, group: Group[C]) -> None:
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            outcomes = [(future, *self._attempt(connection, change)) for change, future in group]
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            outcomes = self._carry_out(connection, group)
+        except self._failures as error:
             for _, future in group:
                 future.set_exception(error)
             return
@@ -106,16 +128,31 @@ class Writer:
             else:
                 future.set_exception(raised)
 
-    def _attempt(self, connection: sqlite3.Connection, change: Change) -> tuple[Any, BaseException | None]:
+    def _carry_out(self, connection: C, group: Group[C]) -> list[Outcome]:
+        """The group as one transaction. Raises what the database raised; then nothing of the group is kept."""
+        try:
+            connection.begin()
+            outcomes = [(future, *self._attempt(connection, change)) for change, future in group]
+            connection.commit()
+        except self._failures:
+            if connection.in_transaction:
+                connection.rollback()
+            raise
+        return outcomes
+
+    def _attempt(self, connection: C, change: Callable[[C], Any]) -> tuple[Any, BaseException | None]:
         connection.execute("SAVEPOINT change")
         try:
             value = change(connection)
+            connection.execute("RELEASE SAVEPOINT change")
         except BaseException as error:
-            if not connection.in_transaction:
-                # SQLite has undone the whole group by itself, as it does when the disk is full.
+            if self._undoes_group(connection, error):
                 raise
-            connection.execute("ROLLBACK TO change")
-            connection.execute("RELEASE change")
+            connection.execute("ROLLBACK TO SAVEPOINT change")
+            connection.execute("RELEASE SAVEPOINT change")
             return None, error
-        connection.execute("RELEASE change")
         return value, None
+
+    def _undoes_group(self, connection: C, _error: BaseException) -> bool:
+        """True when the database has undone the whole group by itself, as SQLite does when the disk is full."""
+        return not connection.in_transaction

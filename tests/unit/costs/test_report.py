@@ -8,7 +8,7 @@ import pytest
 from ftorch.core.errors import UsageError
 from ftorch.costs.report import month_window, spend_report
 from unit.jobs.rows import job
-from unit.store.test_sqlite import entry
+from unit.store.test_store import entry
 
 JOBS = {"a": job(id="a", name="router", labels='{"team": "red"}'), "b": job(id="b", name="judge")}
 ENTRIES = [

@@ -327,7 +327,7 @@ def test_what_was_seen_of_a_run_that_has_ended_meanwhile_changes_nothing(desk: D
 
 
 def forget_marks(desk: Desk) -> None:
-    with sqlite3.connect(desk.context.store.path) as connection:
+    with sqlite3.connect(desk.context.home.database) as connection:
         connection.execute("DELETE FROM meta WHERE key LIKE 'mark/%'")
     connection.close()
 

@@ -115,7 +115,7 @@ def test_a_bundle_is_staged_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_plan_that_cannot_be_read_stops_its_own_job_alone(desk: Desk) -> None:
     damaged, sound = desk.submit(), desk.submit()
-    desk.context.store.write(lambda tx: tx._connection.execute("UPDATE jobs SET plan = '{}' WHERE id = ?", (damaged,)))
+    desk.context.store.write(lambda tx: tx.run("UPDATE jobs SET plan = '{}' WHERE id = :id", id=damaged))
 
     desk.finish(sound)
 

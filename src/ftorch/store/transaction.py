@@ -1,0 +1,114 @@
+"""What a change may do, over any connection that takes the statements of `sql.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, Protocol
+
+from ftorch.core.errors import FtorchError
+from ftorch.store import sql
+from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, R, RunRow, to_db, to_row
+
+
+class IntegrityError(FtorchError):
+    """A change that the database's own rules forbid, such as a second row with the same key. Nothing of it is kept."""
+
+
+class Cursor(Protocol):
+    """The answer to a statement. Its rows are read by column name."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def fetchall(self) -> Sequence[Any]: ...
+
+
+class Connection(Protocol):
+    """Carries out statements with `:name` parameters."""
+
+    def execute(self, statement: str, parameters: Mapping[str, Any], /) -> Cursor: ...
+
+
+class Transaction:
+    """What a change may do. Everything in it is committed together or not at all."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def insert_job(self, job: JobRow, plan: str) -> None:
+        self.run(sql.INSERT_JOB, **_values(job), plan=plan)
+
+    def insert_run(self, run: RunRow) -> None:
+        self.run(sql.INSERT_RUN, **_values(run))
+
+    def update_job(self, job: JobRow, **changes: object) -> bool:
+        """Change a job that still is as it was read. False: somebody changed it meanwhile, and nothing happened."""
+        return self._update("jobs", "id", job.id, job.version, changes)
+
+    def update_run(self, run: RunRow, **changes: object) -> bool:
+        """Change a run that still is as it was read. False: somebody changed it meanwhile, and nothing happened."""
+        return self._update("runs", "key", run.key, run.version, changes)
+
+    def set_adapter(self, job_id: str, folder: str) -> None:
+        """Note where the job's adapter lies. The version moves on: whoever read the job before must read it again."""
+        self.run(sql.SET_ADAPTER, id=job_id, adapter=folder)
+
+    def add_event(self, event: EventRow) -> None:
+        """Append an event; its `seq` is given by the database."""
+        self.run(sql.INSERT_EVENT, **_values(event, without="seq"))
+
+    def add_entry(self, entry: LedgerRow) -> None:
+        """Append a ledger entry. The write raises IntegrityError when this revision is there already."""
+        self.run(sql.INSERT_LEDGER, **_values(entry, without="id"))
+
+    def add_evaluation(self, evaluation: EvaluationRow) -> None:
+        self.run(sql.INSERT_EVALUATION, **_values(evaluation))
+
+    def book_call(self, call: str, at: datetime) -> bool:
+        """Note that the ledger has a call. False: it had it already."""
+        return self.run(sql.BOOK_CALL, call=call, booked_at=at) == 1
+
+    def put_meta(self, key: str, value: str) -> None:
+        self.run(sql.PUT_META, key=key, value=value)
+
+    def one(self, row_type: type[R], statement: str, **parameters: object) -> R | None:
+        return next(iter(self.many(row_type, statement, **parameters)), None)
+
+    def many(self, row_type: type[R], statement: str, **parameters: object) -> list[R]:
+        return [to_row(row_type, row) for row in self._execute(statement, parameters).fetchall()]
+
+    def scalar(self, statement: str, **parameters: object) -> Any:
+        """The first column of the first row; None when there is no row."""
+        # All rows are read: SQLite refuses to commit over a RETURNING that is not read to its end.
+        for row in self._execute(statement, parameters).fetchall():
+            return row[next(iter(row.keys()))]
+        return None
+
+    def pairs(self, statement: str, **parameters: object) -> dict[Any, Any]:
+        """First column -> second column of what a statement finds."""
+        rows = self._execute(statement, parameters).fetchall()
+        if not rows:
+            return {}
+        first, second = list(rows[0].keys())[:2]
+        return {row[first]: row[second] for row in rows}
+
+    def run(self, statement: str, **parameters: object) -> int:
+        """Carry out a statement that answers no rows; returns how many rows it changed."""
+        return self._execute(statement, parameters).rowcount
+
+    def verdicts(self) -> dict[str, str]:
+        """Job -> verdict of its newest evaluation with a gate."""
+        return {row["job_id"]: row["verdict"] for row in self._execute(sql.VERDICTS, {}).fetchall()}
+
+    def _update(self, table: str, key: str, key_value: str, version: int, changes: Mapping[str, object]) -> bool:
+        statement = sql.update(table, key, tuple(changes))
+        return self.run(statement, **changes, _key=key_value, _version=version) == 1
+
+    def _execute(self, statement: str, parameters: Mapping[str, object]) -> Cursor:
+        return self._connection.execute(statement, {name: to_db(value) for name, value in parameters.items()})
+
+
+def _values(row: JobRow | RunRow | EventRow | LedgerRow | EvaluationRow, without: str = "") -> dict[str, object]:
+    return {field.name: getattr(row, field.name) for field in fields(row) if field.name != without}
