@@ -228,6 +228,42 @@ def test_a_deadlock_is_repeated_until_it_is_through(store: PostgresStore, url: s
     assert (store.meta("first"), store.meta("second")) == ("ours", "ours")
 
 
+@pytest.mark.parametrize("error", [psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure])
+def test_a_change_that_the_server_asks_to_repeat_is_repeated_more_than_once(
+    store: PostgresStore, error: type[psycopg.Error]
+) -> None:
+    attempts: list[int] = []
+
+    def change(tx: Transaction) -> None:
+        attempts.append(1)
+        tx.put_meta("attempt", str(len(attempts)))
+        if len(attempts) < 4:
+            raise error
+
+    store.write(change)
+
+    assert store.meta("attempt") == "4"
+
+
+def test_what_is_never_through_is_said_in_the_end(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftorch.store.postgres._PAUSES_S", (0.01, 0.01))
+
+    def change(tx: Transaction) -> None:
+        raise psycopg.errors.DeadlockDetected
+
+    with pytest.raises(StoreError, match="again and again"):
+        store.write(change)
+
+
+def test_text_sorts_by_its_bytes_whatever_the_language_of_the_server(store: PostgresStore) -> None:
+    otherwise = (
+        "SELECT COUNT(*) FROM information_schema.columns "
+        "WHERE table_schema = 'public' AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'"
+    )
+
+    assert store.read().scalar(otherwise) == 0
+
+
 def test_a_database_that_somebody_keeps_locked_is_said_in_words(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from ftorch.store import postgres
 
