@@ -284,14 +284,15 @@ class Client:
 
         if is_led(self.home):
             return False
-        with self.home.daemon_log.open("ab") as log:
+        # Not the log itself: the daemon rotates that, and a stream cannot follow.
+        with self.home.daemon_err.open("ab") as words:
             subprocess.Popen(
                 [sys.executable, "-m", "ftorch.cli.main", "daemon", "run", "--until-idle"],
                 cwd=self._cwd,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=words,
+                stderr=words,
                 start_new_session=True,
             )
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,6 +18,10 @@ _FIRST_WAIT = timedelta(seconds=2)
 _LONGEST_WAIT = timedelta(minutes=10)
 
 
+def _nobody_listens(_secrets: Collection[str]) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The engine's surroundings. Safe to share between threads."""
@@ -30,6 +34,8 @@ class Context:
     env: Mapping[str, str] = field(repr=False)
     open_provider: Callable[[str], Provider]
     """One provider object per name, made once and kept."""
+    conceal: Callable[[Collection[str]], None] = _nobody_listens
+    """Told every secret that a step is given, before it has it: the log must not show it."""
 
     def plan(self, job: JobRow) -> Plan:
         """The job's plan. Raises StoreError for one that this version cannot read."""
@@ -49,7 +55,9 @@ class Context:
                 f"the manifest's secrets are not set: {', '.join(missing)}",
                 hint="set them in the environment or in ./.env, then submit again",
             )
-        return {name: self.env[place] for name, place in places.items()}
+        values = {name: self.env[place] for name, place in places.items()}
+        self.conceal(values.values())
+        return values
 
     def change_job(self, job: JobRow, event: str = "", words: str = "", /, **changes: object) -> bool:
         """Change a job that is still as it was read, with its event, in one commit. False: it had changed."""

@@ -59,6 +59,9 @@ class Daemon(Frozen):
     """How the engine works on this machine."""
 
     max_parallel_local: Whole = Field(1, ge=1, le=64, description="runs of the provider local at the same time")
+    metrics_port: Whole | None = Field(
+        None, ge=0, le=65_535, description="the daemon's numbers for Prometheus on 127.0.0.1; not served when not given"
+    )
     poll_s: Number = Field(5.0, ge=0.1, le=3600, description="seconds between two looks at running jobs")
 
 
