@@ -15,11 +15,13 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from ftorch.core.errors import FtorchError, RateLimitedError
 from ftorch.jobs import advance, bills, stage, submit
 from ftorch.jobs.context import Context
 from ftorch.jobs.fetch import fetch
+from ftorch.jobs.meter import BUG, OK, Meter, Unmetered
 from ftorch.jobs.states import FETCH_TRIES, TERMINAL, Decision, JobState, Step, StepKind, decide
 from ftorch.manifest.schema import Retry
 from ftorch.providers.base import Capabilities
@@ -65,8 +67,9 @@ class Tick:
 class Engine:
     """Moves all jobs of an installation forward. `tick` never blocks on a provider."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, meter: Meter | None = None) -> None:
         self._context = context
+        self._meter = meter or Unmetered()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="ftorch-step")
         self._busy: set[str] = set()
         self._lock = threading.Lock()
@@ -150,7 +153,8 @@ class Engine:
         """Start a step in a thread, unless one for the same run is under way."""
         key = f"{job.id}/{step.worker_key}"
         work = partial(self._step, job, runs, step)
-        self._spawn(key, work, on_error=partial(self._note_failure, job, step))
+        about = {"job": job.id, "run": step.run.key} if step.run else {"job": job.id}
+        self._spawn(key, step.kind, work, about, on_error=partial(self._note_failure, job, step))
 
     def _step(self, job: JobRow, runs: Sequence[RunRow], step: Step) -> None:
         match step:
@@ -179,7 +183,8 @@ class Engine:
                 self._looked.pop(run.key, None)
         for name, some in due.items():
             provider = self._context.open_provider(name)
-            self._spawn(f"observe/{name}", partial(advance.observe, self._context, provider, some))
+            look = partial(advance.observe, self._context, provider, some)
+            self._spawn(f"observe/{name}", "observe", look, {"provider": name})
         return later
 
     def _due(self, run: RunRow, ended_at: datetime) -> datetime | None:
@@ -202,29 +207,42 @@ class Engine:
     def _poll(self, run: RunRow) -> timedelta:
         return timedelta(seconds=self._capabilities(run.provider).min_poll_s)
 
-    def _spawn(self, key: str, work: Callable[[], None], on_error: OnError | None = None) -> None:
+    def _spawn(
+        self, key: str, kind: str, work: Callable[[], None], about: Mapping[str, str], on_error: OnError | None = None
+    ) -> None:
         with self._lock:
             if key in self._busy:
                 return
             self._busy.add(key)
-        self._pool.submit(self._guarded, key, work, on_error)
+        self._pool.submit(self._guarded, key, kind, work, about, on_error)
 
-    def _guarded(self, key: str, work: Callable[[], None], on_error: OnError | None) -> None:
+    def _guarded(
+        self, key: str, kind: str, work: Callable[[], None], about: Mapping[str, str], on_error: OnError | None
+    ) -> None:
         try:
-            work()
-        except FtorchError as error:
-            log.warning("step failed", step=key, code=error.code, error=error.message)
-            if on_error:
-                on_error(_words(error), _asked_pause(error))
-        except Exception:  # the outer edge: other jobs go on, and the traceback is in the log
-            log.exception("step raised", step=key)
-            if on_error:
-                on_error("a bug in ftorch; see the daemon's log", timedelta(0))
+            # Bound here, in the thread of the step: every line below says whose it is.
+            with bound_contextvars(**about):
+                self._meter.step(kind, self._outcome(kind, work, on_error))
         finally:
             # Together: whoever sees that nothing is under way also sees that there may be more to do.
             with self._lock:
                 self._busy.discard(key)
                 self.progressed.set()
+
+    def _outcome(self, kind: str, work: Callable[[], None], on_error: OnError | None) -> str:
+        try:
+            work()
+        except FtorchError as error:
+            log.warning("step failed", step=kind, code=error.code, error=error.message)
+            if on_error:
+                on_error(_words(error), _asked_pause(error))
+            return error.code
+        except Exception:  # the outer edge: other jobs go on, and the traceback is in the log
+            log.exception("step raised", step=kind)
+            if on_error:
+                on_error("a bug in ftorch; see the daemon's log", timedelta(0))
+            return BUG
+        return OK
 
     def _note_failure(self, job: JobRow, step: Step, words: str, pause: timedelta) -> None:
         """Note what went wrong where people look, and come back later: each time a little later.

@@ -63,6 +63,11 @@ SPEND_OF_JOB = (
 )
 # A hold stands from the intent until the run is settled; what the ledger already has for the run is not held twice.
 HELD_BY_JOB = "SELECT COALESCE(SUM(hold_micro), 0) AS micro FROM runs WHERE job_id = :job_id AND charged_at IS NULL"
+# What the daemon's metrics show.
+COUNT_JOBS = "SELECT state, COUNT(*) FROM jobs GROUP BY state"
+COUNT_RUNS = "SELECT COALESCE(state, 'not_sent'), provider, COUNT(*) FROM runs GROUP BY 1, 2"
+HELD = "SELECT COALESCE(SUM(hold_micro), 0) FROM runs WHERE charged_at IS NULL"
+SPEND_BY_KIND = "SELECT provider, kind, SUM(amount_micro) FROM ledger GROUP BY provider, kind"
 
 _EVALUATION = f"SELECT {_names(EvaluationRow)} FROM evaluations"
 EVALUATIONS_OF_JOB = f"{_EVALUATION} WHERE job_id = :job_id ORDER BY id DESC"

@@ -78,6 +78,10 @@ class Transaction:
         row = self._run(statement, parameters).fetchone()
         return row[0] if row else None
 
+    def counts(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement that groups, as they are."""
+        return [tuple(row) for row in self._run(statement, {})]
+
     def verdicts(self) -> dict[str, str]:
         """Job -> verdict of its newest evaluation with a gate."""
         return {row["job_id"]: row["verdict"] for row in self._run(sql.VERDICTS, {})}
@@ -121,6 +125,11 @@ class SqliteStore:
         with self._translated():
             result: T = self._writer.run(lambda connection: change(Transaction(connection)))
             return result
+
+    @property
+    def commits(self) -> int:
+        """How often this process has committed; many changes share one."""
+        return self._writer.commits
 
     def read(self) -> Transaction:
         """Statements that see the last commit. Use it in one thread, for reading only."""

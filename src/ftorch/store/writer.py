@@ -26,6 +26,8 @@ class Writer:
         self._changes: queue.SimpleQueue[tuple[Change, Future[Any]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self.commits = 0
+        """Groups that are on disk since the start; only the writing thread changes it."""
 
     def run(self, change: Change) -> Any:
         """Carry out one change; returns what it returned once it is on disk, raises what it raised."""
@@ -85,6 +87,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             outcomes = [(future, *self._attempt(connection, change)) for change, future in group]
             connection.execute("COMMIT")
+            self.commits += 1
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
