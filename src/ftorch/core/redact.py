@@ -28,8 +28,8 @@ _CONTENT_NAMES = frozenset({"prompt", "prompts", "messages", "completion", "comp
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 _FORMS: Sequence[tuple[re.Pattern[str], str]] = (
-    # scheme://user:password@host; up to the last @ before the path, as clients read it.
-    (re.compile(r"(?P<kept>\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/]+(?=@)", re.IGNORECASE), rf"\g<kept>{REDACTED}"),
+    # scheme://user:password@host, up to the last @: a password that nobody quoted may hold a slash.
+    (re.compile(r"(?P<kept>\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)\S+(?=@)", re.IGNORECASE), rf"\g<kept>{REDACTED}"),
     (re.compile(r"(?P<kept>\b(?:bearer|basic)\s+)[a-z0-9+/=._~-]{6,}", re.IGNORECASE), rf"\g<kept>{REDACTED}"),
     (
         re.compile(r"(?P<kept>[?&;](?:api_?key|access_?token|token|key|signature|sig)=)[^&\s'\"]+", re.IGNORECASE),

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from ftorch.core.errors import StoreError, UsageError
 from ftorch.core.money import MICRO
 from ftorch.jobs.states import JobState
-from ftorch.store import SqliteStore, Transaction, sql
+from ftorch.store import SqliteStore, sql
 
 HERE = "127.0.0.1"
 """Whoever scrapes from elsewhere puts a proxy with a password in front: the numbers say what a company spends."""
@@ -79,9 +79,13 @@ class Server:
                 f"the metrics cannot be served on {HERE}:{port}: {error.strerror or error}",
                 hint="choose another port: FTORCH_METRICS_PORT, or [daemon] metrics_port in ftorch.toml",
             ) from error
-        self.port = self._http.server_port
+        self.address = (str(self._http.server_address[0]), self._http.server_port)
         self._thread = threading.Thread(target=self._answer, name="ftorch-metrics", daemon=True)
         self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return self.address[1]
 
     def stop(self) -> None:
         """Stop answering and give the port back."""
@@ -115,7 +119,7 @@ class _Stored(Collector):
         """No numbers where the database cannot be read: a gap tells, a zero would lie."""
         yield CounterMetricFamily("ftorch_store_commits", "Commits of this process.", self._commits())
         try:
-            yield from _families(self._store.read())
+            yield from _families(self._store)
         except StoreError as error:
             log.warning("the numbers cannot be read", error=error.message)
 
@@ -123,19 +127,18 @@ class _Stored(Collector):
         self._store.close()
 
 
-def _families(reader: Transaction) -> list[Metric]:
+def _families(store: SqliteStore) -> list[Metric]:
     jobs = GaugeMetricFamily("ftorch_jobs", "Jobs by state.", labels=["state"])
-    found = dict.fromkeys((state.value for state in JobState), 0) | dict(reader.counts(sql.COUNT_JOBS))
+    found = dict.fromkeys((state.value for state in JobState), 0) | dict(store.counts(sql.COUNT_JOBS))
     for state, count in found.items():
         jobs.add_metric([state], count)
     runs = GaugeMetricFamily("ftorch_runs", "Runs by state and provider.", labels=["state", "provider"])
-    for state, provider, count in reader.counts(sql.COUNT_RUNS):
+    for state, provider, count in store.counts(sql.COUNT_RUNS):
         runs.add_metric([state, provider], count)
-    held = GaugeMetricFamily(
-        "ftorch_held_usd", "Held for runs whose cost is not known yet.", _usd(reader.scalar(sql.HELD))
-    )
+    [(held_micro,)] = store.counts(sql.HELD)
+    held = GaugeMetricFamily("ftorch_held_usd", "Held for runs whose cost is not known yet.", _usd(held_micro))
     spend = GaugeMetricFamily("ftorch_spend_usd", "Sum of the ledger.", labels=["provider", "kind"])
-    for provider, kind, micro in reader.counts(sql.SPEND_BY_KIND):
+    for provider, kind, micro in store.counts(sql.SPEND_BY_KIND):
         spend.add_metric([provider, kind], _usd(micro))
     return [jobs, runs, held, spend]
 

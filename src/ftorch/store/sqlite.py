@@ -164,6 +164,11 @@ class SqliteStore:
         """Newest first."""
         return self.read().many(EvaluationRow, sql.EVALUATIONS_OF_JOB, job_id=job_id)
 
+    def counts(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement that groups. Raises StoreError: who counts must be able to go on."""
+        with self._translated():
+            return self.read().counts(statement)
+
     def meta(self, key: str) -> str | None:
         value = self.read().scalar(sql.GET_META, key=key)
         return None if value is None else str(value)
