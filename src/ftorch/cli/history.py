@@ -46,7 +46,7 @@ def _about(job: JobHistory) -> Iterator[tuple[str, object]]:
         ("name", job.name),
         ("state", state_words(job.state, job.reason)),
         ("detail", _one_line(job.detail)),
-        ("wanted", job.desired),
+        ("wanted", "" if job.desired == "run" else job.desired),
         ("provider", job.provider),
         ("base model", job.base_model),
         ("method", job.method),

@@ -28,6 +28,7 @@ from ftorch.providers.base import Capabilities
 from ftorch.store import JobRow, RunRow, Transaction, sql
 
 _WORKERS = 8
+_OBSERVE = "observe"
 _IDLE_BEYOND = timedelta(minutes=10)
 
 _RUN_STEPS: Mapping[StepKind, Callable[[Context, JobRow, RunRow], None]] = {
@@ -184,7 +185,7 @@ class Engine:
         for name, some in due.items():
             provider = self._context.open_provider(name)
             look = partial(advance.observe, self._context, provider, some)
-            self._spawn(f"observe/{name}", "observe", look, {"provider": name})
+            self._spawn(f"observe/{name}", _OBSERVE, look, {"provider": name})
         return later
 
     def _due(self, run: RunRow, ended_at: datetime) -> datetime | None:
@@ -242,6 +243,8 @@ class Engine:
             if on_error:
                 on_error("a bug in ftorch; see the daemon's log", timedelta(0))
             return BUG
+        if kind != _OBSERVE:  # every few seconds, for as long as a run lasts
+            log.info("step done", step=kind)
         return OK
 
     def _note_failure(self, job: JobRow, step: Step, words: str, pause: timedelta) -> None:

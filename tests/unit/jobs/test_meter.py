@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import io
+import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from ftorch.core import log
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import FtorchError
+from ftorch.jobs.engine import Engine
 from ftorch.jobs.meter import BUG, OK, metered
 from unit.jobs.cloud import NAME, Cloud, CloudProvider
+from unit.jobs.test_engine import Desk, desk
+from unit.plans import plan
+
+__all__ = ["desk"]  # a fixture: pytest finds it by its name
 
 
 class Tally:
@@ -58,3 +67,28 @@ def test_an_error_is_counted_and_raised_as_it_was(
 
     assert caught.value is error
     assert tally.calls == {(NAME, "check", outcome): 1}
+
+
+def test_a_step_is_counted_and_its_lines_say_whose_it_is(desk: Desk) -> None:
+    tally, stream = Tally(), io.StringIO()
+    desk.engine.close()
+    desk.engine = Engine(desk.context, tally)
+    desk.cloud.faults = ["unreachable"]
+    log.configure(stream)
+
+    job_id = desk.submit()
+    desk.finish(job_id)
+    log.silence()
+
+    [failed] = [line for line in map(json.loads, stream.getvalue().splitlines()) if line["event"] == "step failed"]
+    assert (failed["job"], failed["run"]) == (job_id, desk.runs(job_id)[0].key)
+    assert (tally.steps["submit", "provider_unavailable"], tally.steps["submit", OK]) == (1, 1)
+    assert tally.steps["observe", OK] > 1
+
+
+def test_the_secrets_of_a_manifest_are_concealed_before_a_step_has_them(desk: Desk) -> None:
+    told: list[str] = []
+    context = replace(desk.context, env={"WANDB": "w-123"}, conceal=told.extend)
+
+    assert context.secrets(plan(secrets={"WANDB_API_KEY": "env:WANDB"})) == {"WANDB_API_KEY": "w-123"}
+    assert told == ["w-123"]
