@@ -55,7 +55,8 @@ def settings_page() -> str:
     """Every key of ftorch.toml."""
     head = (
         "# Settings\n\n`ftorch.toml`: the nearest one in the working folder or above it, over the user's own in the "
-        "configuration folder, key by key. In this version `local.rate` and `required_labels` have an effect.\n"
+        "configuration folder, key by key. In this version `local.rate`, `required_labels` and "
+        "`daemon.metrics_port` have an effect.\n"
     )
     return f"{head}\n{_tables(settings_schema())}"
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ftorch.costs.report import SpendReport
     from ftorch.jobs.context import Context
     from ftorch.jobs.evaluate import EvaluationReport
+    from ftorch.jobs.history import JobHistory
     from ftorch.jobs.plan import Resolved
     from ftorch.jobs.preview import PlanView
     from ftorch.manifest.evaluation import Hosted
@@ -146,6 +147,13 @@ class Client:
         """The job's history, oldest first."""
         store = self._readable()
         return event_views(store.events_of(pick(store, job).id))
+
+    def history(self, job: str) -> JobHistory:
+        """Everything that is known about one job: its runs, events, charges and evaluations."""
+        from ftorch.jobs.history import job_history
+
+        store = self._readable()
+        return job_history(store, pick(store, job))
 
     def cancel(self, job: str) -> JobView:
         """Ask for the job to be stopped. Returns at once; the daemon cancels and proves it. Twice is harmless."""
@@ -288,14 +296,15 @@ class Client:
 
         if is_led(self.home):
             return False
-        with self.home.daemon_log.open("ab") as log:
+        # Not the log itself: the daemon rotates that, and a stream cannot follow.
+        with self.home.daemon_err.open("ab") as words:
             subprocess.Popen(
                 [sys.executable, "-m", "ftorch.cli.main", "daemon", "run", *(["--until-idle"] if until_idle else [])],
                 cwd=self._cwd,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=words,
+                stderr=words,
                 start_new_session=True,
             )
         return True

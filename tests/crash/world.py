@@ -288,7 +288,7 @@ class World:
             env={},
             open_provider=lambda _name: provider,
         )
-        return Desk(context, self.cloud, self.clock, Engine(context, Inline))
+        return Desk(context, self.cloud, self.clock, Engine(context, pool=Inline))
 
     def _store(self) -> MortalStore:
         store = MortalStore.open(self.folder / "ftorch.db")

@@ -113,6 +113,15 @@ def test_every_answer_fits_its_schema(done: Shell) -> None:
         jsonschema.validate(done.json(name), schema)
 
 
+def test_the_whole_history_fits_its_schema_and_adds_up(done: Shell) -> None:
+    history = done.json("jobs", "show", "colours")
+
+    jsonschema.validate(history, json.loads(done.run("schema", "output", "history").stdout))
+    [run] = history["runs"]
+    assert sum(Decimal(charge["amount"]["amount"]) for charge in run["charges"]) == Decimal(history["spend"]["amount"])
+    assert history["events"][0]["event"] == "submitted"
+
+
 def test_the_spend_of_a_month_without_runs_is_nothing(done: Shell) -> None:
     report = done.json("spend", "--month", "2020-01")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import click
 
@@ -24,7 +25,7 @@ def run(*, until_idle: bool, once: bool) -> int:
     from ftorch.daemon.loop import Daemon
 
     with make_client() as client:
-        Daemon(client.context(), until_idle=until_idle, once=once).run()
+        Daemon(client.context(), cwd=Path.cwd(), until_idle=until_idle, once=once).run()
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ftorch.cli.common import job_argument, json_option, make_client, money
-from ftorch.cli.output import ago, duration, print_json, say, table
+from ftorch.cli.output import ago, print_json, say, state_words, table
 from ftorch.core.clock import SystemClock
 from ftorch.jobs.views import JobView
 
@@ -29,15 +29,12 @@ def list_jobs(*, as_json: bool) -> int:
 @job_argument
 @json_option
 def show(job: str, *, as_json: bool) -> int:
-    """Show JOB with its runs and its history."""
+    """Show all of JOB: its runs, charges, evaluations and events."""
+    from ftorch.cli.history import show_history
+
     with make_client() as client:
-        view, events = client.job(job), client.events(job)
-    if as_json:
-        print_json(view)
-        return 0
-    _show(view)
-    for event in events:
-        click.echo(f"{event.at:%Y-%m-%d %H:%M:%S}  {event.event}{': ' + event.detail if event.detail else ''}")
+        history = client.history(job)
+    print_json(history) if as_json else show_history(history)
     return 0
 
 
@@ -111,7 +108,7 @@ def _list(*, as_json: bool) -> int:
             (
                 view.id,
                 view.name,
-                _state(view),
+                state_words(view.state, view.reason),
                 _progress(view),
                 view.provider,
                 money(view.spend),
@@ -123,40 +120,6 @@ def _list(*, as_json: bool) -> int:
     return 0
 
 
-def _state(view: JobView) -> str:
-    return f"{view.state} ({view.reason})" if view.reason and view.reason != "completed" else view.state
-
-
 def _progress(view: JobView) -> str:
     run = view.runs[-1] if view.runs else None
     return f"{run.step}/{run.total_steps}" if run and run.total_steps else "-"
-
-
-def _show(view: JobView) -> None:
-    table(
-        ("what", "value"),
-        [
-            ("job", view.id),
-            ("name", view.name),
-            ("state", _state(view)),
-            ("base model", view.base_model),
-            ("adapter", view.adapter or "-"),
-            ("spend", money(view.spend)),
-        ],
-    )
-    click.echo()
-    table(
-        ("run", "state", "steps", "paid time", "tokens", "spend"),
-        [
-            (
-                run.key,
-                run.state or "not sent",
-                f"{run.step}/{run.total_steps}" if run.total_steps else "-",
-                duration(int(run.paid_seconds)) if run.paid_seconds is not None else "-",
-                run.trained_tokens if run.trained_tokens is not None else "-",
-                money(run.spend),
-            )
-            for run in view.runs
-        ],
-    )
-    click.echo()

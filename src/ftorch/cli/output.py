@@ -121,3 +121,8 @@ def duration(seconds: int | None) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def state_words(state: str, reason: str | None) -> str:
+    """`failed (out_of_budget)`; a reason that only repeats the state is left out."""
+    return f"{state} ({reason})" if reason and reason != "completed" else state

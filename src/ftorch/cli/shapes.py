@@ -94,6 +94,7 @@ class ErrorAnswer:
 _SHAPES: Mapping[str, tuple[str, bool]] = {
     "jobs": ("ftorch.jobs.views:JobView", True),
     "job": ("ftorch.jobs.views:JobView", False),
+    "history": ("ftorch.jobs.history:JobHistory", False),
     "adapters": ("ftorch.jobs.views:AdapterView", True),
     "eval": ("ftorch.jobs.evaluate:EvaluationReport", False),
     "lifetime": ("ftorch.costs.lifetime:LifetimeReport", False),

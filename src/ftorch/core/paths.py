@@ -40,6 +40,11 @@ class Home:
         return self.root / "daemon.log"
 
     @property
+    def daemon_err(self) -> Path:
+        """What a daemon without a terminal said outside its log: how it failed before the log was open."""
+        return self.root / "daemon.err"
+
+    @property
     def datasets(self) -> Path:
         """Frozen copies of what was submitted, by content hash."""
         return self.root / "datasets"

@@ -6,19 +6,28 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 
 from ftorch.core import log as logging
-from ftorch.core.errors import UsageError
+from ftorch.core.errors import FtorchError, UsageError
 from ftorch.core.files import write_text
 from ftorch.core.paths import Home
+from ftorch.daemon.watch import serve_metrics
 from ftorch.daemon.watchdog import Watchdog
 from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine, Tick
 from ftorch.jobs.leader import is_led, leadership
+from ftorch.jobs.meter import metered
+from ftorch.manifest.credentials import secret_values
 from ftorch.store import sql
+
+if TYPE_CHECKING:
+    from ftorch.daemon.metrics import Metrics, Server
 
 _BUSY_S = 1.0
 _QUIET_S = 5.0
@@ -39,15 +48,24 @@ def read_pid(home: Home) -> int | None:
 class Daemon:
     """Runs the engine until it is told to stop, or until nothing is left to do."""
 
-    def __init__(self, context: Context, *, until_idle: bool = False, once: bool = False) -> None:
+    def __init__(self, context: Context, *, cwd: Path, until_idle: bool = False, once: bool = False) -> None:
         self._context = context
+        self._cwd = cwd
+        self._metrics: Metrics | None = None
         self._until_idle = until_idle
         self._once = once
         self._stop = threading.Event()
 
     def run(self) -> None:
         """Lead and work. Raises UsageError when another daemon leads this installation."""
-        logging.configure()
+        redactor = logging.configure(file=self._context.home.daemon_log, secrets=secret_values(self._context.env))
+        self._context = replace(self._context, conceal=redactor.conceal)
+        try:
+            self._work_while_needed()
+        finally:
+            logging.silence()
+
+    def _work_while_needed(self) -> None:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         while self._lead() and self._until_idle and not self._stop.is_set() and self._has_work():
@@ -59,7 +77,7 @@ class Daemon:
         """Lead and work until there is nothing to do; False when somebody else leads."""
         with leadership(self._context.home) as is_ours:
             if is_ours:
-                self._work()
+                self._work_watched()
             elif not self._until_idle:
                 raise UsageError(
                     f"another ftorch daemon already works in {self._context.home.root}",
@@ -67,8 +85,34 @@ class Daemon:
                 )
             return is_ours
 
+    def _work_watched(self) -> None:
+        """Work with the numbers served, where somebody asked for them."""
+        server = self._serve()
+        self._metrics = server.metrics if server else None
+        try:
+            self._work()
+        finally:
+            if server is not None:
+                server.stop()
+
+    def _serve(self) -> Server | None:
+        """A daemon that a submit has started goes on without: nobody would see it fail, and paid runs need it."""
+        try:
+            return serve_metrics(self._context, self._cwd)
+        except FtorchError as error:
+            if not self._until_idle:
+                raise
+            log.warning("metrics are not served", error=error.message, hint=error.hint)
+            return None
+
+    def _engine(self) -> Engine:
+        if self._metrics is None:
+            return Engine(self._context)
+        providers = metered(self._context.open_provider, self._metrics)
+        return Engine(replace(self._context, open_provider=providers), self._metrics)
+
     def _work(self) -> None:
-        engine = Engine(self._context)
+        engine = self._engine()
         write_text(self._context.home.root / _PID, str(os.getpid()))
         log.info("daemon started", home=str(self._context.home.root), pid=os.getpid())
         with Watchdog(self._context.clock, self._context.store.is_stuck) as watchdog:
@@ -108,11 +152,15 @@ class Daemon:
 
     def _tick(self, engine: Engine) -> Tick | None:
         """One pass; None when it raised: that is logged, and tried again after a pause."""
+        began_s = self._context.clock.boot_s()
         try:
             return engine.tick()
         except Exception:  # the outer edge: one bad moment must not leave paid runs without anybody who looks
             log.exception("tick raised")
             return None
+        finally:
+            if self._metrics is not None:
+                self._metrics.tick(self._context.clock.boot_s() - began_s)
 
     def _has_work(self) -> bool:
         return bool(self._context.store.read().scalar(sql.HAS_WORK))

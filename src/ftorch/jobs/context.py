@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -19,6 +19,10 @@ _FIRST_WAIT = timedelta(seconds=2)
 _LONGEST_WAIT = timedelta(minutes=10)
 
 
+def _nobody_listens(_secrets: Collection[str]) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The engine's surroundings. Safe to share between threads."""
@@ -31,6 +35,8 @@ class Context:
     env: Mapping[str, str] = field(repr=False)
     open_provider: Callable[[str], Provider]
     """One provider object per name, made once and kept."""
+    conceal: Callable[[Collection[str]], None] = _nobody_listens
+    """Told every secret that a step is given, before it has it: the log must not show it."""
     caps: Sequence[Cap] = ()
     _accounts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
@@ -70,7 +76,9 @@ class Context:
                 f"the manifest's secrets are not set: {', '.join(missing)}",
                 hint="set them in the environment or in ./.env, then submit again",
             )
-        return {name: self.env[place] for name, place in places.items()}
+        values = {name: self.env[place] for name, place in places.items()}
+        self.conceal(values.values())
+        return values
 
     def change_job(self, job: JobRow, event: str = "", words: str = "", /, **changes: object) -> bool:
         """Change a job that is still as it was read, with its event, in one commit. False: it had changed."""

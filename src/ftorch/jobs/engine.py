@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from ftorch.core.errors import CredentialsError, FtorchError, RateLimitedError
 from ftorch.jobs import advance, bills, stage, submit
@@ -23,12 +24,14 @@ from ftorch.jobs.context import Context
 from ftorch.jobs.decide import FETCH_TRIES, Policy, decide, moments
 from ftorch.jobs.fetch import fetch
 from ftorch.jobs.lanes import Lanes, Pool, Work
+from ftorch.jobs.meter import BUG, OK, Meter, Unmetered
 from ftorch.jobs.mirror import Mirror
 from ftorch.jobs.pace import Pace
 from ftorch.jobs.states import TERMINAL, Decision, JobState, Step, StepKind
 from ftorch.providers.base import Capabilities
 from ftorch.store import JobRow, RunRow, Transaction
 
+_OBSERVE = "observe"
 _IDLE_BEYOND = timedelta(minutes=10)
 _TRY_TO_OPEN_AGAIN = timedelta(seconds=30)
 _LOOK_AT_ALL_S = 60.0
@@ -71,8 +74,9 @@ class Tick:
 class Engine:
     """Moves all jobs of an installation forward. `tick` never blocks on a provider."""
 
-    def __init__(self, context: Context, pool: Pool = ThreadPoolExecutor) -> None:
+    def __init__(self, context: Context, meter: Meter | None = None, pool: Pool = ThreadPoolExecutor) -> None:
         self._context = context
+        self._meter = meter or Unmetered()
         self._mirror = Mirror()
         self._lanes = Lanes(context.clock.boot_s, self._requests_per_second, pool)
         self._caps = Caps(context.caps)
@@ -199,16 +203,26 @@ class Engine:
         )
 
     def _guarded(self, job: JobRow, step: Step) -> None:
+        about = {"job": job.id, "run": step.run.key} if step.run else {"job": job.id}
+        # Bound here, in the thread of the step: every line below says whose it is.
+        with bound_contextvars(**about):
+            self._meter.step(step.kind, self._outcome(job, step))
+
+    def _outcome(self, job: JobRow, step: Step) -> str:
         try:
             self._step(job.id, step)
         except FtorchError as error:
-            log.warning("step failed", job=job.id, step=step.kind, code=error.code, error=error.message)
+            log.warning("step failed", step=step.kind, code=error.code, error=error.message)
             if isinstance(error, RateLimitedError):
                 self._lanes.slow_down(step.run.provider if step.run else job.provider, error.retry_after_s)
             self._note_failure(job, step, _words(error), _asked_pause(error))
+            return error.code
         except Exception:  # the outer edge: other jobs go on, and the traceback is in the log
-            log.exception("step raised", job=job.id, step=step.kind)
+            log.exception("step raised", step=step.kind)
             self._note_failure(job, step, "a bug in ftorch; see the daemon's log", timedelta(0))
+            return BUG
+        log.info("step done", step=step.kind)
+        return OK
 
     def _step(self, job_id: str, step: Step) -> None:
         """Carry out a step that is still wanted: it may have waited for its turn."""
@@ -262,16 +276,23 @@ class Engine:
         return pace.due_s - now_s
 
     def _observe(self, name: str, runs: Sequence[RunRow], pace: Pace) -> None:
+        with bound_contextvars(provider=name):
+            self._meter.step(_OBSERVE, self._outcome_of_walk(name, runs, pace))
+
+    def _outcome_of_walk(self, name: str, runs: Sequence[RunRow], pace: Pace) -> str:
         try:
             if ours := [run for run in runs if self._is_ours(run)]:
                 pace.ended(had_news=advance.observe(self._context, self._context.open_provider(name), ours))
                 submit.prove_search(self._context, ours)
         except FtorchError as error:
-            log.warning("walk failed", provider=name, code=error.code, error=error.message)
+            log.warning("walk failed", code=error.code, error=error.message)
             if isinstance(error, RateLimitedError):
                 self._lanes.slow_down(name, error.retry_after_s)
+            return error.code
         except Exception:  # the outer edge: other providers go on, and the traceback is in the log
-            log.exception("walk raised", provider=name)
+            log.exception("walk raised")
+            return BUG
+        return OK
 
     def _is_ours(self, run: RunRow) -> bool:
         """The credentials see the run; where they do not, its row says so."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftorch.core.errors import CredentialsError
+from ftorch.core.redact import looks_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,14 @@ PROVIDER_VARIABLES: Mapping[str, Variables] = {
 
 OTHER_VARIABLES: Mapping[str, str] = {
     "FTORCH_HOME": "the state folder: database, adapters, runs of `local`",
+    "FTORCH_METRICS_PORT": "the daemon's numbers for Prometheus on 127.0.0.1; not served when empty",
     "HF_TOKEN": "gated base models from the Hugging Face Hub; named under `secrets` in a manifest",
     "NO_COLOR": "any value: no colour on a terminal",
 }
 
 _LINE = re.compile(r"^\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*$", re.ASCII)
 _VALUE = re.compile(r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|(?P<bare>.*?)(?:(?:\s+|^)#.*)?$""")
+_SURELY_SECRET = 12
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
@@ -113,6 +116,17 @@ def parse_dot_env(text: str) -> dict[str, str]:
     """`NAME=value` lines; `export` in front, quotes around and comments behind are understood. The last one wins."""
     lines = (_LINE.match(line) for line in text.splitlines())
     return {line["name"]: _unquoted(line["value"]) for line in lines if line}
+
+
+def secret_values(env: Mapping[str, str]) -> set[str]:
+    """The values that no log may show: of the variables that ftorch knows, and of others that look like credentials.
+
+    Of the others only long ones: `GIT_CREDENTIAL_HELPER=store` would take the word out of every line.
+    """
+    ours = {name for owner in PROVIDER_VARIABLES.values() for name in (*owner.required, *owner.optional)}
+    known = ours | set(OTHER_VARIABLES)
+    secret = ((name, text) for name, text in env.items() if looks_secret(name))
+    return {text for name, text in secret if text and (name in known or len(text) >= _SURELY_SECRET)}
 
 
 def missing(provider: str, *names: str) -> CredentialsError:

@@ -58,6 +58,14 @@ class Cap(Frozen):
         return self.provider in (None, provider) and has_label(self.label, labels)
 
 
+class Daemon(Frozen):
+    """How the daemon works on this machine."""
+
+    metrics_port: Whole | None = Field(
+        None, ge=0, le=65_535, description="the daemon's numbers for Prometheus on 127.0.0.1; not served when not given"
+    )
+
+
 class Settings(Frozen):
     """All of `ftorch.toml`."""
 
@@ -73,6 +81,7 @@ class Settings(Frozen):
     artifacts: Place = Field(Place(), description="adapters that are brought home")
     notify: tuple[Notify, ...] = Field((), description="who is told when a job ends or needs a person")
     caps: tuple[Cap, ...] = Field((), description="how many runs may be open at once")
+    daemon: Daemon = Field(Daemon(), description="how the daemon works on this machine")
 
     _files: dict[str, Path] = PrivateAttr(default_factory=dict)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ftorch.store import sql
 from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow
@@ -36,6 +36,11 @@ class Store(ABC):
     @abstractmethod
     def is_stuck(self, seconds: float) -> bool:
         """A commit has been under way for longer than that: who waits for it waits for ever."""
+
+    @property
+    @abstractmethod
+    def commits(self) -> int:
+        """How often this process has committed; many changes share one."""
 
     @abstractmethod
     def schema_version(self) -> int:
@@ -73,6 +78,10 @@ class Store(ABC):
     def evaluations_of(self, job_id: str) -> Sequence[EvaluationRow]:
         """Newest first."""
         return self.read().many(EvaluationRow, sql.EVALUATIONS_OF_JOB, job_id=job_id)
+
+    def counts(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement that groups. Raises StoreError: who counts must be able to go on."""
+        return self.read().counts(statement)
 
     def meta(self, key: str) -> str | None:
         value = self.read().scalar(sql.GET_META, key=key)

@@ -216,6 +216,7 @@ class _PostgresWriter(Writer[Session]):
         except BaseException:
             connection.rollback()
             raise
+        self.commits += 1
         return outcomes
 
     def _value(self, connection: Session, change: Callable[[Session], Any]) -> Any:
@@ -279,6 +280,10 @@ class PostgresStore(Store):
 
     def is_stuck(self, seconds: float) -> bool:
         return self._writer.is_stuck(seconds)
+
+    @property
+    def commits(self) -> int:
+        return self._writer.commits
 
     def read(self) -> Transaction:
         return Transaction(self._reader())

@@ -76,16 +76,21 @@ SPEND_OF_JOB = (
     "WHERE job_id = :job_id AND kind IN ('provisional', 'billed', 'adjusted')"
 )
 SPEND_SINCE = (
-    "SELECT job_id, SUM(amount_micro) AS micro FROM ledger "
+    "SELECT job_id, CAST(SUM(amount_micro) AS BIGINT) AS micro FROM ledger "
     "WHERE period_end >= :since AND kind IN ('provisional', 'billed', 'adjusted') GROUP BY job_id"
 )
-HELD_NOW = "SELECT job_id, SUM(hold_micro) AS micro FROM runs WHERE charged_at IS NULL GROUP BY job_id"
+HELD_NOW = "SELECT job_id, CAST(SUM(hold_micro) AS BIGINT) AS micro FROM runs WHERE charged_at IS NULL GROUP BY job_id"
 LABELS = "SELECT id, labels FROM jobs"
 # A hold stands from the intent until the run is settled; what the ledger already has for the run is not held twice.
 HELD_BY_JOB = (
     "SELECT CAST(COALESCE(SUM(hold_micro), 0) AS BIGINT) AS micro FROM runs "
     "WHERE job_id = :job_id AND charged_at IS NULL"
 )
+# What the daemon's metrics show.
+COUNT_JOBS = "SELECT state, COUNT(*) AS n FROM jobs GROUP BY state"
+COUNT_RUNS = "SELECT COALESCE(state, 'not_sent') AS state, provider, COUNT(*) AS n FROM runs GROUP BY 1, 2"
+HELD = "SELECT CAST(COALESCE(SUM(hold_micro), 0) AS BIGINT) AS micro FROM runs WHERE charged_at IS NULL"
+SPEND_BY_KIND = "SELECT provider, kind, CAST(SUM(amount_micro) AS BIGINT) AS micro FROM ledger GROUP BY provider, kind"
 
 _EVALUATION = f"SELECT {_names(EvaluationRow)} FROM evaluations"
 EVALUATIONS_OF_JOB = f"{_EVALUATION} WHERE job_id = :job_id ORDER BY id DESC"

@@ -76,8 +76,16 @@ class SqliteStore(Store):
     def is_stuck(self, seconds: float) -> bool:
         return self._writer.is_stuck(seconds)
 
+    @property
+    def commits(self) -> int:
+        return self._writer.commits
+
     def read(self) -> Transaction:
         return Transaction(self._reader())
+
+    def counts(self, statement: str) -> list[tuple[Any, ...]]:
+        with self._translated():
+            return super().counts(statement)
 
     def schema_version(self) -> int:
         return schema_version(self._reader())

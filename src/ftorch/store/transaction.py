@@ -94,6 +94,11 @@ class Transaction:
         first, second = list(rows[0].keys())[:2]
         return {row[first]: row[second] for row in rows}
 
+    def counts(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement that groups, as they are."""
+        rows = self._execute(statement, {}).fetchall()
+        return [tuple(row[name] for name in row.keys()) for row in rows]  # noqa: SIM118  sqlite3.Row iterates values
+
     def run(self, statement: str, **parameters: object) -> int:
         """Carry out a statement that answers no rows; returns how many rows it changed."""
         return self._execute(statement, parameters).rowcount

@@ -54,6 +54,8 @@ class Writer(Generic[C]):
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._commit_began_s: float | None = None
+        self.commits = 0
+        """Groups that are on disk since the start; only the writing thread changes it."""
 
     def is_stuck(self, seconds: float) -> bool:
         """One commit has been under way for longer than that."""
@@ -138,6 +140,7 @@ class Writer(Generic[C]):
             if connection.in_transaction:
                 connection.rollback()
             raise
+        self.commits += 1
         return outcomes
 
     def _attempt(self, connection: C, change: Callable[[C], Any]) -> tuple[Any, BaseException | None]:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ftorch.store import SqliteStore
+from unit.jobs.rows import charge, job, run
+
 HEAVY = ("pydantic", "httpx", "structlog", "rich", "torch", "msgspec", "yaml", "asyncio", "tenacity")
 
 _ASK = """
@@ -32,6 +35,17 @@ def loaded(home: Path, *words: str) -> list[str]:
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["jobs"], ["jobs", "--json"], ["spend"], ["adapters"]])
 def test_a_quick_command_loads_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
+    assert loaded(tmp_path, *words) == []
+
+
+@pytest.mark.parametrize("words", [["jobs", "show", "job-1"], ["jobs", "show", "job-1", "--json"], ["ledger"]])
+def test_reading_what_is_there_loads_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
+    store = SqliteStore.open(tmp_path / "ftorch.db")
+    store.write(lambda tx: tx.insert_job(job(), "{}"))
+    store.write(lambda tx: tx.insert_run(run(state="running")))
+    store.write(lambda tx: tx.add_entry(charge()))
+    store.close()
+
     assert loaded(tmp_path, *words) == []
 
 

@@ -13,6 +13,7 @@ from ftorch.manifest.credentials import (
     environment,
     missing,
     parse_dot_env,
+    secret_values,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -124,6 +125,20 @@ def test_a_missing_credential_names_the_variables_and_all_three_places(provider:
         assert word in error.message
     assert variables.where in (error.hint or "")
     assert error.exit_code == 4
+
+
+def test_the_values_of_credentials_are_secret_and_other_values_are_not() -> None:
+    env = {
+        "TOGETHER_API_KEY": "k-1",
+        "TOGETHER_BASE_URL": "https://api.example.com",
+        "MODAL_ENVIRONMENT": "main",
+        "HOSTED_API_KEY": "key-of-another-service",
+        "GIT_CREDENTIAL_HELPER": "store",
+        "HF_TOKEN": "",
+        "PATH": "/usr/bin",
+    }
+
+    assert secret_values(env) == {"k-1", "key-of-another-service"}
 
 
 def test_env_example_names_every_variable_that_any_part_reads() -> None:
