@@ -20,7 +20,8 @@ from ftorch.core.clock import Clock, SteadyClock, SystemClock
 from ftorch.core.errors import NotFinishedError, UsageError
 from ftorch.core.paths import Home
 from ftorch.jobs.views import AdapterView, EventView, JobView, Submitted, event_views, job_views, pick
-from ftorch.store import JobRow, RunRow, SqliteStore, sql
+from ftorch.manifest.places import store_url
+from ftorch.store import JobRow, RunRow, SqliteStore, Store, open_store, sql
 
 if TYPE_CHECKING:
     from datetime import date
@@ -59,7 +60,7 @@ class Client:
         self._clock = clock or SystemClock()
         self._progress = progress or (lambda _what, _done, _total: None)
         self._context: Context | None = None
-        self._store: SqliteStore | None = None
+        self._store: Store | None = None
         self.home = Home.from_env(self._env)
 
     def __enter__(self) -> Self:
@@ -336,7 +337,7 @@ class Client:
     def check_database(self) -> str:
         """Open the database, if there is one; raises StoreError when it cannot be used."""
         store = self._existing()
-        return f"{self.home.database}, {len(store.jobs())} jobs" if store else "none yet"
+        return f"{store.name}, {len(store.jobs())} jobs" if store else "none yet"
 
     def credential_warnings(self) -> Sequence[str]:
         """What is unsafe about where credentials lie, such as a `.env` that others can read."""
@@ -390,13 +391,14 @@ class Client:
             self._context = open_context(self._env, self._cwd, self._clock)
         return self._context
 
-    def _existing(self) -> SqliteStore | None:
+    def _existing(self) -> Store | None:
         """The store for reading, or None when nothing was ever stored."""
         if self._store is None:
-            self._store = SqliteStore.open_existing(self.home.database)
+            url = store_url(self._cwd, self._env)
+            self._store = open_store(url) if url else SqliteStore.open_existing(self.home.database)
         return self._store
 
-    def _readable(self) -> SqliteStore:
+    def _readable(self) -> Store:
         store = self._existing()
         if store is None:
             raise UsageError(f"nothing was ever submitted in {self.home.root}", hint="run `ftorch submit MANIFEST`")

@@ -11,10 +11,11 @@ from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
 from ftorch.jobs.context import Context
 from ftorch.manifest.credentials import environment
+from ftorch.manifest.places import store_url
 from ftorch.manifest.settings import Cap
 from ftorch.providers.base import Provider
 from ftorch.providers.registry import open_provider
-from ftorch.store import SqliteStore, Store, Transaction, sql
+from ftorch.store import Store, Transaction, open_store, sql
 
 _INSTALLATION = "installation"
 
@@ -22,7 +23,7 @@ _INSTALLATION = "installation"
 def open_context(env: Mapping[str, str], cwd: Path, clock: Clock | None = None, caps: Sequence[Cap] = ()) -> Context:
     """Everything that steps need, from the environment. Makes the state folder and the database when needed."""
     home = Home.from_env(env).ensure()
-    store = SqliteStore.open(home.database)
+    store = open_store(store_url(cwd, env) or home.database)
     ids = Ids()
     merged = environment(env, cwd).mapping()
     return Context(

@@ -14,9 +14,8 @@ from ftorch.core.errors import Fault, SettingsError
 from ftorch.manifest.faults import Where, dotted, faults_of
 from ftorch.manifest.fields import Amount, Frozen, Json, SecretPlace, Whole
 from ftorch.manifest.load import take_out_unknown_keys
+from ftorch.manifest.places import project_file, user_file
 from ftorch.manifest.schema import BudgetRule, has_label, pair
-
-FILE = "ftorch.toml"
 
 _HEADER = re.compile(r"\s*(?P<open>\[\[?)(?P<name>[^\[\]]+)\]")
 _KEY = re.compile(r"\s*(?P<name>[\w\"'. -]+?)\s*=")
@@ -38,7 +37,7 @@ class Notify(Frozen):
 class Place(Frozen):
     """Where something is kept."""
 
-    url: str | None = Field(None, description="the state folder when not given")
+    url: str | None = Field(None, description="the state folder when not given; env:NAME where it holds a password")
 
 
 class Cap(Frozen):
@@ -107,26 +106,6 @@ def load_settings(cwd: Path, env: Mapping[str, str]) -> Settings:
     settings = Settings.model_validate(merged)
     settings._files.update(files)
     return settings
-
-
-def project_file(cwd: Path, env: Mapping[str, str]) -> Path | None:
-    """The nearest `ftorch.toml` here or above, not beyond the repository's root or the user's home."""
-    home = Path(env["HOME"]) if env.get("HOME") else None
-    for folder in (cwd, *cwd.parents):
-        if (folder / FILE).is_file():
-            return folder / FILE
-        if (folder / ".git").exists() or folder == home:
-            return None
-    return None
-
-
-def user_file(env: Mapping[str, str]) -> Path:
-    """`ftorch.toml` in the user's configuration folder."""
-    if named := env.get("XDG_CONFIG_HOME"):
-        return Path(named) / "ftorch" / FILE
-    from platformdirs import user_config_path  # noqa: PLC0415  slow, and only needed here
-
-    return user_config_path("ftorch") / FILE
 
 
 def _read(path: Path) -> dict[str, Any]:
