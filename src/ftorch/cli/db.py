@@ -13,6 +13,7 @@ from ftorch.cli.common import json_option, make_client
 from ftorch.cli.output import print_json, say, table
 from ftorch.core.errors import StoreError, UsageError
 from ftorch.core.money import Money
+from ftorch.manifest.places import store_url
 from ftorch.store import SqliteStore, Store, open_store, require_postgres
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def backup(file: Path, *, url: str | None) -> int:
     """Copy the database into FILE, which must not be there. Nothing needs to stop meanwhile."""
     from ftorch.store.check import back_up
 
-    if url is not None:
+    if url is not None or store_url(Path.cwd(), os.environ):
         raise UsageError("a database on a server is backed up by its own tools", hint=f"run `pg_dump -Fc -f {file}`")
     with _opened(None) as store:
         assert isinstance(store, SqliteStore)
@@ -96,6 +97,8 @@ def _resolved(url: str) -> str:
 def _opened(url: str | None) -> AbstractContextManager[Store]:
     if url is not None:
         return closing(open_store(_resolved(url)))
+    if configured := store_url(Path.cwd(), os.environ):
+        return closing(open_store(configured))
     with make_client() as client:
         home = client.home
     if not home.database.exists():

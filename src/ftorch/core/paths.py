@@ -16,6 +16,12 @@ class Home:
     """The state folder. Its members are names only: nothing is made before `ensure`."""
 
     root: Path
+    artifacts: Path | None = None
+    """A folder that all daemons of one database reach, for frozen rows and adapters; None: they stay in `root`."""
+
+    @property
+    def is_shared(self) -> bool:
+        return self.artifacts is not None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -47,7 +53,7 @@ class Home:
     @property
     def datasets(self) -> Path:
         """Frozen copies of what was submitted, by content hash."""
-        return self.root / "datasets"
+        return (self.artifacts or self.root) / "datasets"
 
     @property
     def bases(self) -> Path:
@@ -62,7 +68,7 @@ class Home:
     @property
     def adapters(self) -> Path:
         """Adapters brought home, one folder per job."""
-        return self.root / "adapters"
+        return (self.artifacts or self.root) / "adapters"
 
     @property
     def evaluations(self) -> Path:

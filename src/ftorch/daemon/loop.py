@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -23,6 +26,7 @@ from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine, Tick
 from ftorch.jobs.leader import is_led, leadership
 from ftorch.jobs.meter import metered
+from ftorch.jobs.rights import Alone, Rights, Shared
 from ftorch.manifest.credentials import secret_values
 from ftorch.store import sql
 
@@ -105,14 +109,32 @@ class Daemon:
             log.warning("metrics are not served", error=error.message, hint=error.hint)
             return None
 
-    def _engine(self) -> Engine:
+    def _engine(self, rights: Rights) -> Engine:
         if self._metrics is None:
-            return Engine(self._context)
+            return Engine(self._context, rights=rights)
         providers = metered(self._context.open_provider, self._metrics)
-        return Engine(replace(self._context, open_provider=providers), self._metrics)
+        return Engine(replace(self._context, open_provider=providers), self._metrics, rights=rights)
+
+    @contextmanager
+    def _rights(self) -> Iterator[Rights]:
+        """Where several daemons share a database, leases settle who does what; else our lock has settled it."""
+        context = self._context
+        if not context.store.is_shared:
+            yield Alone()
+            return
+        owner = f"{platform.node()}/{os.getpid()}/{context.ids.ulid(context.clock.now())}"
+        shared = Shared(context.store, context.clock, owner, context.account)
+        shared.start()
+        try:
+            yield shared
+        finally:
+            shared.close()
 
     def _work(self) -> None:
-        engine = self._engine()
+        with self._rights() as rights:
+            self._work_with(self._engine(rights))
+
+    def _work_with(self, engine: Engine) -> None:
         write_text(self._context.home.root / _PID, str(os.getpid()))
         log.info("daemon started", home=str(self._context.home.root), pid=os.getpid())
         with Watchdog(self._context.clock, self._context.store.is_stuck) as watchdog:

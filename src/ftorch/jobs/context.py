@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -49,6 +50,10 @@ class Context:
                 f"the plan of job {job.id} cannot be read: it was written by another version of ftorch, or is damaged",
                 hint="use the version that submitted it, or cancel it there",
             ) from error
+
+    def has_files_of(self, job: JobRow) -> bool:
+        """The job's frozen rows lie here, and its adapter may be brought here."""
+        return not self.store.is_shared or self.home.is_shared or job.host == platform.node()
 
     def account(self, provider: str) -> str:
         """Whose account the provider's credentials open: asked once per process, for they are read once."""

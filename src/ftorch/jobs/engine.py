@@ -27,6 +27,8 @@ from ftorch.jobs.lanes import Lanes, Pool, Work
 from ftorch.jobs.meter import BUG, OK, Meter, Unmetered
 from ftorch.jobs.mirror import Mirror
 from ftorch.jobs.pace import Pace
+from ftorch.jobs.rights import Alone, Rights
+from ftorch.jobs.serial import account_of
 from ftorch.jobs.states import TERMINAL, Decision, JobState, Step, StepKind
 from ftorch.providers.base import Capabilities
 from ftorch.store import JobRow, RunRow, Transaction
@@ -43,12 +45,13 @@ _RUN_STEPS: Mapping[StepKind, Callable[[Context, JobRow, RunRow], None]] = {
     StepKind.ABANDON: submit.abandon,
     StepKind.START: advance.start,
     StepKind.CANCEL: advance.cancel,
-    StepKind.FETCH: fetch,
     StepKind.RELEASE: advance.release,
     StepKind.CHARGE: bills.charge,
     StepKind.SETTLE: bills.settle,
 }
 _URGENT = frozenset({StepKind.CANCEL, StepKind.RELEASE, StepKind.FIND, StepKind.ABANDON})
+_NEEDS_FILES = frozenset({StepKind.STAGE, StepKind.FETCH})
+"""Steps that any daemon may do that has the job's files, under a claim; all others are the leader's."""
 _ASKS_NOBODY = frozenset({StepKind.ABANDON, StepKind.OPEN_RUN, StepKind.NEXT_PROVIDER})
 _NOT_DONE = TERMINAL | {JobState.UNKNOWN}
 
@@ -74,8 +77,15 @@ class Tick:
 class Engine:
     """Moves all jobs of an installation forward. `tick` never blocks on a provider."""
 
-    def __init__(self, context: Context, meter: Meter | None = None, pool: Pool = ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        context: Context,
+        meter: Meter | None = None,
+        pool: Pool = ThreadPoolExecutor,
+        rights: Rights | None = None,
+    ) -> None:
         self._context = context
+        self._rights = rights or Alone()
         self._meter = meter or Unmetered()
         self._mirror = Mirror()
         self._lanes = Lanes(context.clock.boot_s, self._requests_per_second, pool)
@@ -169,7 +179,11 @@ class Engine:
 
     def _move(self, decided: Sequence[tuple[JobRow, Decision]], now: datetime) -> set[str]:
         """Write all new job states in one commit; returns the jobs that have one."""
-        moved = [(job, new) for job, new in decided if (job.state, job.reason) != (new.state, new.reason)]
+        moved = [
+            (job, new)
+            for job, new in decided
+            if (job.state, job.reason) != (new.state, new.reason) and self._rights.leads(job.provider, account_of(job))
+        ]
         if not moved:
             return set()
 
@@ -189,18 +203,30 @@ class Engine:
         self._context.change_job_in(tx, job, f"job {new.state}", new.reason or "", **changes)
 
     def _begin(self, job: JobRow, step: Step) -> None:
-        """Queue a step, unless one for the same run is under way or its place is taken."""
+        """Queue a step, unless one for the same run is under way, its place is taken, or it is not ours to do."""
+        provider = step.run.provider if step.run else job.provider
+        account = step.run.account if step.run else account_of(job)
+        is_ours = (
+            self._context.has_files_of(job) if step.kind in _NEEDS_FILES else self._rights.leads(provider, account)
+        )
+        if not is_ours:
+            return
         if step.kind is StepKind.OPEN_RUN and not self._caps.take(job):
             return
         self._lanes.add(
             Work(
                 key=f"{job.id}/{step.worker_key}",
-                lane=step.run.provider if step.run else job.provider,
+                lane=provider,
                 call=partial(self._guarded, job, step),
                 cost=0.0 if step.kind in _ASKS_NOBODY else 1.0,
                 is_urgent=step.kind in _URGENT,
             )
         )
+
+    def _may(self, job: JobRow, step: Step, provider: str) -> bool:
+        if step.kind in _NEEDS_FILES:
+            return self._context.has_files_of(job)
+        return self._rights.leads(provider, step.run.account if step.run else account_of(job))
 
     def _guarded(self, job: JobRow, step: Step) -> None:
         about = {"job": job.id, "run": step.run.key} if step.run else {"job": job.id}
@@ -238,7 +264,14 @@ class Engine:
     def _carry_out(self, job: JobRow, runs: Sequence[RunRow], step: Step) -> None:
         match step:
             case Step(StepKind.STAGE):
-                stage.stage(self._context, job)
+                with self._rights.claimed(job.id) as is_ours:
+                    if is_ours:
+                        stage.stage(self._context, job)
+            case Step(StepKind.FETCH, RunRow() as run):
+                self._context.check_account(run)
+                with self._rights.claimed(run.key) as is_ours:
+                    if is_ours:
+                        fetch(self._context, job, run)
             case Step(StepKind.NEXT_PROVIDER):
                 stage.next_provider(self._context, job)
             case Step(StepKind.OPEN_RUN):
@@ -258,7 +291,11 @@ class Engine:
         for gone in self._paces.keys() - open_runs.keys():
             del self._paces[gone]
         now_s = self._context.clock.boot_s()
-        waits = [self._walk_one(name, runs, now_s) for name, runs in open_runs.items() if self._can_open(name)]
+        waits = [
+            self._walk_one(name, runs, now_s)
+            for name, runs in open_runs.items()
+            if self._can_open(name) and self._rights.leads(name)
+        ]
         return min(waits, default=None)
 
     def _walk_one(self, name: str, runs: Sequence[RunRow], now_s: float) -> float:
@@ -295,7 +332,9 @@ class Engine:
         return OK
 
     def _is_ours(self, run: RunRow) -> bool:
-        """The credentials see the run; where they do not, its row says so."""
+        """The credentials see the run; where they do not, its row says so, unless another daemon's do."""
+        if not self._rights.leads(run.provider, run.account):
+            return False
         try:
             self._context.check_account(run)
         except CredentialsError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ftorch.core.clock import Clock, SystemClock
@@ -11,7 +12,7 @@ from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
 from ftorch.jobs.context import Context
 from ftorch.manifest.credentials import environment
-from ftorch.manifest.places import store_url
+from ftorch.manifest.places import artifacts_folder, store_url
 from ftorch.manifest.settings import Cap
 from ftorch.providers.base import Provider
 from ftorch.providers.registry import open_provider
@@ -22,7 +23,7 @@ _INSTALLATION = "installation"
 
 def open_context(env: Mapping[str, str], cwd: Path, clock: Clock | None = None, caps: Sequence[Cap] = ()) -> Context:
     """Everything that steps need, from the environment. Makes the state folder and the database when needed."""
-    home = Home.from_env(env).ensure()
+    home = replace(Home.from_env(env).ensure(), artifacts=artifacts_folder(cwd, env))
     store = open_store(store_url(cwd, env) or home.database)
     ids = Ids()
     merged = environment(env, cwd).mapping()

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import Observation, Placement, Progress, RunRef, RunState, Staged
-from ftorch.store import RunRow
+from ftorch.store import JobRow, RunRow
 
 
 def staged_text(staged: Staged, account: str) -> str:
@@ -18,6 +18,11 @@ def staged_value(text: str) -> tuple[Staged, str]:
     """What was staged, and the account that it was staged for."""
     kept = json.loads(text)
     return Staged(**kept["staged"]), kept["account"]
+
+
+def account_of(job: JobRow) -> str | None:
+    """The account that the job was staged in; None before."""
+    return staged_value(job.staged)[1] if job.staged else None
 
 
 def placement_text(placement: Placement) -> str:

@@ -42,33 +42,53 @@ def store_url(cwd: Path, env: Mapping[str, str]) -> str | None:
 
     Raises SettingsError for a file that is no TOML, or a variable that is not set.
     """
+    return _url("store", cwd, env)
+
+
+def artifacts_folder(cwd: Path, env: Mapping[str, str]) -> Path | None:
+    """The folder of `[artifacts] url`, which all daemons reach; None: the state folder.
+
+    Raises SettingsError for anything but an absolute `file://` URL.
+    """
+    url = _url("artifacts", cwd, env)
+    if url is None:
+        return None
+    if not url.startswith("file:///"):
+        raise SettingsError(
+            [Fault(f"{url!r} is not a folder that ftorch can use", key="artifacts.url")],
+            hint="mount it on every host and write file:///mnt/ftorch; object stores are not there yet",
+        )
+    return Path(url.removeprefix("file://"))
+
+
+def _url(block: str, cwd: Path, env: Mapping[str, str]) -> str | None:
     for path in (project_file(cwd, env), user_file(env)):
-        if path is not None and path.is_file() and (url := _url_in(path)) is not None:
-            return _resolved(url, path, env)
+        if path is not None and path.is_file() and (url := _url_in(path, block)) is not None:
+            return _resolved(url, path, f"{block}.url", env)
     return None
 
 
-def _url_in(path: Path) -> str | None:
+def _url_in(path: Path, name: str) -> str | None:
     text = path.read_bytes()
-    if b"store" not in text:
+    if name.encode() not in text:
         return None
     import tomllib  # noqa: PLC0415  most files name no database, and most commands only read
 
     try:
-        block = tomllib.loads(text.decode()).get("store", {})
+        block = tomllib.loads(text.decode()).get(name, {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError([Fault(f"is not TOML: {error}", file=str(path))]) from error
     url = block.get("url") if isinstance(block, dict) else None
     return url if isinstance(url, str) else None
 
 
-def _resolved(url: str, path: Path, env: Mapping[str, str]) -> str:
+def _resolved(url: str, path: Path, key: str, env: Mapping[str, str]) -> str:
     if not url.startswith("env:"):
         return url
     name = url.removeprefix("env:")
     if not env.get(name):
         raise SettingsError(
-            [Fault(f"names {name}, which is not set", file=str(path), key="store.url")],
-            hint=f"set {name} to the URL of the database",
+            [Fault(f"names {name}, which is not set", file=str(path), key=key)],
+            hint=f"set {name} to the URL",
         )
     return env[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ftorch.store import sql
 from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow
@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 class Store(ABC):
     """One database. Safe to use from many threads and processes."""
+
+    is_shared: ClassVar[bool]
+    """Daemons of several state folders may work in it at once."""
 
     @property
     @abstractmethod

@@ -238,6 +238,8 @@ class _PostgresWriter(Writer[Session]):
 class PostgresStore(Store):
     """One database on a server. Artifacts and frozen rows stay on the host that has them."""
 
+    is_shared = True
+
     def __init__(self, url: str) -> None:
         self._url = url
         self._local = threading.local()

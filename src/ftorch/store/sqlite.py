@@ -38,6 +38,8 @@ class SqliteConnection(sqlite3.Connection):
 class SqliteStore(Store):
     """One database file."""
 
+    is_shared = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
