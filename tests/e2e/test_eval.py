@@ -115,6 +115,15 @@ def test_a_cut_connection_keeps_what_was_answered(shell: Shell, service: ChatSer
     assert sorted(service.asked.values())[:-1] == [1] * (len(service.asked) - 1)
 
 
+def test_what_is_logged_meanwhile_is_no_part_of_the_answer(shell: Shell, service: ChatService) -> None:
+    service.script(Fault.ERROR)
+
+    done = shell.run("eval", "colours", *hosted(service), "--json", extra={"HOSTED_KEY": KEY})
+
+    assert json.loads(done.stdout)["rows"] > 0
+    assert "asking again" in done.stderr
+
+
 def test_an_endpoint_that_is_down_is_a_provider_error_with_the_next_step(shell: Shell) -> None:
     down = shell.run("eval", "colours", "--against", "http://127.0.0.1:9/v1", "--model", "m")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +12,13 @@ import click
 
 from ftorch.cli.common import json_option, make_client
 from ftorch.cli.output import duration, print_json, say, table
+from ftorch.core import log
 from ftorch.core.errors import UsageError
 from ftorch.core.files import write_text
 from ftorch.evals.gate import Verdict
 from ftorch.evals.report import Difference, Figure
 from ftorch.jobs.evaluate import EvaluationReport
+from ftorch.manifest.credentials import environment, secret_values
 from ftorch.manifest.evaluation import Hosted
 
 _EXIT = {None: 0, Verdict.PASS: 0, Verdict.FAIL: 12, Verdict.INCONCLUSIVE: 13}
@@ -63,6 +67,8 @@ def evaluate(
     if prompts:
         return _write_prompts(subject, prompts)
     names, hosted = _hosted(against, model, api_key, max_tokens)
+    # Without it structlog prints to stdout, where the answer belongs.
+    log.configure(sys.stderr, secrets=secret_values(environment(os.environ, Path.cwd()).mapping()))
     with make_client() as client:
         report = client.evaluate(subject, against=names, hosted=hosted, scores=scores)
     print_json(report) if as_json else _show(report)
