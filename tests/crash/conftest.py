@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from crash.world import World
+from postgres import Server, running_server
 
 _WORDS = {
     "succeeded": "succeeded, paid once",
@@ -32,15 +33,21 @@ class Hits:
     def lines(self) -> Iterator[str]:
         """The table: a line per boundary, a column per store and kind."""
         columns = sorted({(store, kind) for _, store, kind, _ in self.counts})
-        yield "boundary".ljust(20) + "".join(f"{store}, {kind}".rjust(22) for store, kind in columns) + "  outcome"
+        yield "boundary".ljust(20) + "".join(f"{store}, {kind}".rjust(25) for store, kind in columns) + "  outcome"
         for boundary in sorted({boundary for boundary, *_ in self.counts}):
             cells = [
                 sum(n for (b, s, k, _), n in self.counts.items() if (b, s, k) == (boundary, *column))
                 for column in columns
             ]
             outcomes = sorted({outcome for b, _, _, outcome in self.counts if b == boundary})
-            yield boundary.ljust(20) + "".join(str(cell).rjust(22) for cell in cells) + "  " + "; ".join(outcomes)
+            yield boundary.ljust(20) + "".join(str(cell).rjust(25) for cell in cells) + "  " + "; ".join(outcomes)
         yield f"{sum(self.counts.values())} deaths in {self.lives} lives"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with running_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,15 @@ of the output has every boundary that was hit, by kind of provider.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crash.conftest import Hits
-from crash.world import Fate, Kind, World, accidents, weather
+from crash.world import Fate, Ground, Kind, SharedGround, World, accidents, weather
+from postgres import Server
 
 FATES = int(os.environ.get("FTORCH_FATES", "100"))
 SEED = int(os.environ.get("FTORCH_KILL_SEED", "20261123"))
@@ -30,18 +31,33 @@ STORIES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Iterator[tuple[str, Ground | None]]:
+    """The name of the store for the table, and what is under the daemons; None: a fresh file for each world."""
+    if request.param == "sqlite":
+        yield "sqlite", None
+        return
+    server: Server = request.getfixturevalue("server")
+    ground = SharedGround(server.fresh())
+    yield "postgres x 3", ground
+    ground.close()
+
+
 @pytest.mark.parametrize("kind", Kind)
-def test_a_death_at_any_boundary_costs_nothing_and_loses_nothing(kind: Kind, tmp_path: Path, hits: Hits) -> None:
+def test_a_death_at_any_boundary_costs_nothing_and_loses_nothing(
+    kind: Kind, database: tuple[str, Ground | None], tmp_path: Path, hits: Hits
+) -> None:
+    name, ground = database
     wrong: dict[tuple[str, int], list[str]] = {}
     hit: set[str] = set()
     for story, happens in STORIES.items():
-        undisturbed = World(tmp_path / story, kind, Fate(), **happens)
+        undisturbed = World(tmp_path / story, kind, Fate(), ground=ground, **happens)
         undisturbed.live()
         assert undisturbed.faults() == [], story
         for number in range(1, len(undisturbed.fate.passed) + 1):
-            world = World(tmp_path / story / str(number), kind, Fate({number}), **happens)
+            world = World(tmp_path / story / str(number), kind, Fate({number}), ground=ground, **happens)
             world.live()
-            hits.note("sqlite", kind, world)
+            hits.note(name, kind, world)
             hit |= set(world.fate.met)
             if faults := world.faults():
                 wrong[story, number] = [*world.fate.met, *faults]
@@ -51,12 +67,16 @@ def test_a_death_at_any_boundary_costs_nothing_and_loses_nothing(kind: Kind, tmp
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_seeded_fates_cost_nothing_and_lose_nothing(kind: Kind, tmp_path: Path, hits: Hits) -> None:
+def test_seeded_fates_cost_nothing_and_lose_nothing(
+    kind: Kind, database: tuple[str, Ground | None], tmp_path: Path, hits: Hits
+) -> None:
+    name, ground = database
     wrong = {}
     for seed in range(SEED, SEED + FATES):
-        world = World(tmp_path / str(seed), kind, weather(seed), accidents=accidents(seed), preempt=seed % 3 == 0)
+        happens: dict[str, Any] = {"accidents": accidents(seed), "preempt": seed % 3 == 0, "ground": ground}
+        world = World(tmp_path / str(seed), kind, weather(seed), **happens)
         world.live()
-        hits.note("sqlite", kind, world)
+        hits.note(name, kind, world)
         if faults := world.faults():
             wrong[seed] = faults
 

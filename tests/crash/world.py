@@ -7,9 +7,11 @@ exception that nobody catches: what the process held in memory goes with it, com
 from __future__ import annotations
 
 import random
+import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ftorch.core.clock import ManualClock
+from ftorch.core.clock import Clock, ManualClock
 from ftorch.core.errors import ProviderUnavailableError, RateLimitedError
 from ftorch.core.ids import Ids
 from ftorch.core.money import Money
@@ -26,6 +28,7 @@ from ftorch.costs.items import LineItem
 from ftorch.jobs.admit import ask_cancel
 from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine
+from ftorch.jobs.rights import Shared
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import (
@@ -41,7 +44,7 @@ from ftorch.providers.base import (
     RunState,
     Staged,
 )
-from ftorch.store import LedgerRow, RunRow, SqliteStore, Transaction
+from ftorch.store import LedgerRow, RunRow, SqliteStore, Store, Transaction, open_store
 from unit.jobs.cloud import NAME, RATE, TRAINING, Cloud, CloudProvider, Remote
 from unit.jobs.desk import Desk
 from unit.plans import plan
@@ -76,8 +79,19 @@ class Fate:
     passed: list[str] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
 
+    is_asleep: bool = False
+
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Boundaries in the block do not count."""
+        self.is_asleep = True
+        yield
+        self.is_asleep = False
+
     def boundary(self, name: str) -> None:
         """A commit or a request begins or has ended."""
+        if self.is_asleep:
+            return
         self.passed.append(name)
         if len(self.passed) in self.deaths:
             self.met.append(name)
@@ -118,16 +132,63 @@ class Inline(Executor):
         return Future()
 
 
-class MortalStore(SqliteStore):
-    """A store whose commits are boundaries."""
+def mortal(store: Store, fate: Fate) -> Store:
+    """The same store, whose commits are boundaries from now on."""
 
-    fate: Fate
-
-    def write(self, change: Callable[[Transaction], T]) -> T:
-        self.fate.boundary("commit begins")
-        result = super().write(change)
-        self.fate.boundary("commit has ended")
+    def write(change: Callable[[Transaction], T]) -> T:
+        fate.boundary("commit begins")
+        result = type(store).write(store, change)
+        fate.boundary("commit has ended")
         return result
+
+    store.write = write  # type: ignore[method-assign]  # until the next fate comes
+    return store
+
+
+class Ground:
+    """What outlives every process: the database."""
+
+    daemons: int = 1
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, _daemon: int) -> Store:
+        """The database as a daemon that has just been born opens it."""
+        return SqliteStore.open(self._folder / "ftorch.db")
+
+    def dies(self, _daemon: int, store: Store) -> None:
+        """The process is gone, and so are its connections."""
+        store.close()
+
+    def rights(self, _store: Store, _clock: Clock, _owner: str) -> Shared | None:
+        """None: one daemon leads everything."""
+        return None
+
+
+class SharedGround(Ground):
+    """PostgreSQL under three daemons. Connections outlive a death here, for the server would only see them replaced."""
+
+    daemons = 3
+
+    def __init__(self, url: str) -> None:
+        self._stores = [open_store(url) for _ in range(self.daemons)]
+
+    def open(self, daemon: int) -> Store:
+        return self._stores[daemon]
+
+    def dies(self, daemon: int, store: Store) -> None:
+        """Its leases end: what would take their time, and is another test's."""
+        store = self._stores[(daemon + 1) % self.daemons]
+        type(store).write(store, lambda tx: tx.run(f"UPDATE leases SET expires_at = 0 WHERE owner = 'daemon {daemon}'"))
+
+    def rights(self, store: Store, clock: Clock, owner: str) -> Shared:
+        return Shared(store, clock, owner, lambda _provider: "acct", ttl=timedelta(hours=1))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        for store in self._stores:
+            store.close()
 
 
 class MortalProvider(CloudProvider):
@@ -215,38 +276,56 @@ class World:
     """The first run is taken away in the middle."""
     cancel: bool = False
     """A person cancels the job in the middle."""
+    ground: Ground | None = None
+    """A fresh SQLite file when not given."""
     lives: int = 1
     outcome: str = ""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.ground = self.ground or Ground(self.folder)
         self.clock = ManualClock()
         self.cloud = Cloud(self.clock)
         self.cloud.faults = list(self.accidents)
-        store = SqliteStore.open(self.folder / "ftorch.db")
-        store.write(lambda tx: tx.put_meta(f"mark/{NAME}/acct", "ft-abc123-earlier"))
-        store.close()
+        # Worlds that share a database share the cloud's account too: no two of its runs have one name.
+        self.cloud.prefix = f"{secrets.token_hex(6)}-"
 
     def live(self) -> None:
         """Submit the job and live until it is settled, again after every death."""
+        assert self.ground is not None
         quiet, self.fate = self.fate, Fate()
-        desk = self._born()
+        desk, _ = self._born(0)
+        desk.context.store.write(lambda tx: tx.put_meta(f"mark/{NAME}/acct", "ft-abc123-earlier"))
         self.job = desk.submit(plan(providers=(NAME,)))
-        self.store.close()
+        self.ground.dies(0, desk.context.store)
         self.fate = quiet
-        desk = self._born()
-        while not self._life(desk):
-            self.lives += 1
-            # A new process reads the rows; it takes over at once, or a while later.
-            self.clock.advance(3.0 * (self.lives % 5))
-            desk = self._born()
-        self.store.close()
+        daemons = [self._born(number) for number in range(self.ground.daemons)]
+        for turn in range(12_000):
+            number = turn % len(daemons)
+            try:
+                if self._turn(*daemons[number]):
+                    break
+            except Killed:
+                self.lives += 1
+                self.ground.dies(number, daemons[number][0].context.store)
+                # A new process reads the rows; it takes over at once, or a while later.
+                self.clock.advance(3.0 * (self.lives % 5))
+                daemons[number] = self._born(number)
+        else:
+            raise AssertionError(f"the job does not end: {daemons[0][0].job(self.job)}")
+        self._remember(daemons[0][0].context.store)
+        for number, (desk, rights) in enumerate(daemons):
+            vars(desk.context.store).pop("write", None)
+            if rights is not None:
+                rights.close()
+            self.ground.dies(number, desk.context.store)
+
+    def _remember(self, store: Store) -> None:
+        self.rows = store.job(self.job), store.runs_of(self.job), store.ledger_of(self.job)
 
     def faults(self) -> list[str]:
         """What is wrong at the end: empty when each run was paid once, booked once and left nothing behind."""
-        store = SqliteStore.open(self.folder / "ftorch.db")
-        job, runs, ledger = store.job(self.job), store.runs_of(self.job), store.ledger_of(self.job)
-        store.close()
+        job, runs, ledger = self.rows
         assert job is not None
         self.outcome = job.state
         if job.state == "unknown":
@@ -257,7 +336,7 @@ class World:
             booked[entry.source_ref.partition("/")[0]] += entry.amount_micro
         per_key = Counter(run.key for run in self.cloud.runs)
         return [
-            *(f"job {job.state}: {job.reason}" for _ in [0] if job.state != self._wanted),
+            *(f"job {job.state}: {job.reason}" for _ in [0] if job.state not in self._wanted),
             *(f"{count} runs under {key}" for key, count in per_key.items() if count > 1),
             *(f"{run.id} is left running" for run in self.cloud.runs if run.ended_at is None or not run.released),
             *(f"{one}: owed {owed[one]}, booked {booked[one]}" for one in owed | booked if owed[one] != booked[one]),
@@ -276,42 +355,40 @@ class World:
             *(f"{len(ledger)} entries" for _ in [0] if len(ledger) != len(self.cloud.runs)),
         ]
 
-    def _born(self) -> Desk:
-        self.store = self._store()
+    def _born(self, number: int) -> tuple[Desk, Shared | None]:
+        assert self.ground is not None
+        store = mortal(self.ground.open(number), self.fate)
         provider = MortalProvider(self.cloud, self.kind, self.fate, can_find=self.can_find)
         context = Context(
-            store=self.store,
+            store=store,
             clock=self.clock,
             ids=Ids(),
-            home=Home(self.folder),
+            home=Home(self.folder, artifacts=self.folder),
             installation=INSTALLATION,
             env={},
             open_provider=lambda _name: provider,
         )
-        return Desk(context, self.cloud, self.clock, Engine(context, pool=Inline))
+        rights = self.ground.rights(store, self.clock, f"daemon {number}")
+        return Desk(context, self.cloud, self.clock, Engine(context, pool=Inline, rights=rights)), rights
 
-    def _store(self) -> MortalStore:
-        store = MortalStore.open(self.folder / "ftorch.db")
-        store.fate = self.fate
-        return store
-
-    def _life(self, desk: Desk) -> bool:
-        """Work until everything is settled; False when the process has died before."""
-        try:
-            for _ in range(4000):
-                desk.settle()
-                if self._is_over():
-                    return True
-                self._interfere(desk.context)
-                self.clock.advance(_STEP_S if self._is_open() else _SETTLED_AFTER_S)
-        except Killed:
-            self.store.close()
-            return False
-        raise AssertionError(f"the job does not end: {desk.job(self.job)}")
+    def _turn(self, desk: Desk, rights: Shared | None) -> bool:
+        """One daemon looks and acts, then time passes. True: everything is settled."""
+        if rights is not None:
+            # Another daemon's thread in real life; a death in it is a lease that ends.
+            with self.fate.asleep():
+                rights.renew()
+        desk.settle()
+        if self._is_over(desk.context.store):
+            return True
+        self._interfere(desk.context)
+        self.clock.advance(_STEP_S if self._is_open(desk.context.store) else _SETTLED_AFTER_S)
+        return False
 
     @property
-    def _wanted(self) -> str:
-        return "cancelled" if self.cancel else "succeeded"
+    def _wanted(self) -> tuple[str, ...]:
+        # Who asks for the end may die first, and the training ends meanwhile: its adapter is paid for and comes home.
+        was_too_late = any(run.state is RunState.SUCCEEDED for run in self.cloud.runs)
+        return ("cancelled",) if self.cancel and not was_too_late else ("succeeded",)
 
     def _interfere(self, context: Context) -> None:
         """In the middle of the first run: take its machine away, or change one's mind."""
@@ -327,14 +404,14 @@ class World:
     def _age_s(self, run: Remote) -> float:
         return (self.clock.now() - run.created_at).total_seconds()
 
-    def _is_open(self) -> bool:
-        job = self.store.job(self.job)
+    def _is_open(self, store: Store) -> bool:
+        job = store.job(self.job)
         return job is not None and job.ended_at is None and job.state != "unknown"
 
-    def _is_over(self) -> bool:
-        job = self.store.job(self.job)
+    def _is_over(self, store: Store) -> bool:
+        job = store.job(self.job)
         assert job is not None
-        is_settled = all(run.settled_at for run in self.store.runs_of(self.job))
+        is_settled = all(run.settled_at for run in store.runs_of(self.job))
         return job.state == "unknown" or (job.ended_at is not None and is_settled)
 
 

@@ -70,11 +70,12 @@ class Cloud:
         self.places: list[tuple[str, Decimal]] = [("gpu", RATE)]
         self.rate_now: Decimal = RATE
         self.is_fetchable = True
+        self.prefix = ""
         self.training = TRAINING
         self.asked: Counter[str] = Counter()
 
     def create(self, key: str) -> Remote:
-        run = Remote(f"remote-{len(self.runs) + 1}", key, self.clock.now())
+        run = Remote(f"{self.prefix}remote-{len(self.runs) + 1}", key, self.clock.now())
         self.runs.append(run)
         return run
 
