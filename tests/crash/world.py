@@ -30,7 +30,7 @@ from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine
 from ftorch.jobs.rights import Shared
 from ftorch.manifest.plan import Plan
-from ftorch.manifest.schema import RetryEvent
+from ftorch.manifest.schema import Budget, RetryEvent
 from ftorch.providers.base import (
     Account,
     Artifact,
@@ -45,7 +45,7 @@ from ftorch.providers.base import (
     Staged,
 )
 from ftorch.store import LedgerRow, RunRow, SqliteStore, Store, Transaction, open_store
-from unit.jobs.cloud import NAME, RATE, TRAINING, Cloud, CloudProvider, Remote
+from unit.jobs.cloud import NAME, RATE, TRAINING, Cloud, CloudProvider, FastClock, Remote
 from unit.jobs.desk import Desk
 from unit.plans import plan
 
@@ -276,6 +276,12 @@ class World:
     """The first run is taken away in the middle."""
     cancel: bool = False
     """A person cancels the job in the middle."""
+    limit: Money | None = None
+    """The job's budget."""
+    speed: float = 1.0
+    """How fast the cloud's clock goes against ours."""
+    away_s: float = 0.0
+    """How long nobody is there after a death."""
     ground: Ground | None = None
     """A fresh SQLite file when not given."""
     lives: int = 1
@@ -285,7 +291,7 @@ class World:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ground = self.ground or Ground(self.folder)
         self.clock = ManualClock()
-        self.cloud = Cloud(self.clock)
+        self.cloud = Cloud(FastClock(self.clock, self.speed))
         self.cloud.faults = list(self.accidents)
         # Worlds that share a database share the cloud's account too: no two of its runs have one name.
         self.cloud.prefix = f"{secrets.token_hex(6)}-"
@@ -296,7 +302,8 @@ class World:
         quiet, self.fate = self.fate, Fate()
         desk, _ = self._born(0)
         desk.context.store.write(lambda tx: tx.put_meta(f"mark/{NAME}/acct", "ft-abc123-earlier"))
-        self.job = desk.submit(plan(providers=(NAME,)))
+        budget = Budget(limit=self.limit) if self.limit else None
+        self.job = desk.submit(plan(providers=(NAME,), budget=budget))
         self.ground.dies(0, desk.context.store)
         self.fate = quiet
         daemons = [self._born(number) for number in range(self.ground.daemons)]
@@ -309,7 +316,7 @@ class World:
                 self.lives += 1
                 self.ground.dies(number, daemons[number][0].context.store)
                 # A new process reads the rows; it takes over at once, or a while later.
-                self.clock.advance(3.0 * (self.lives % 5))
+                self.clock.advance(self.away_s or 3.0 * (self.lives % 5))
                 daemons[number] = self._born(number)
         else:
             raise AssertionError(f"the job does not end: {daemons[0][0].job(self.job)}")
@@ -343,6 +350,14 @@ class World:
             *(f"{run.key} holds {run.hold_micro}" for run in runs if run.hold_micro or run.settled_at is None),
             *(f"{len(ledger)} entries for {len(owed)} runs" for _ in [0] if len(ledger) != len(owed)),
         ]
+
+    def spent(self) -> Money:
+        """What the cloud wants for all its runs."""
+        return Money.from_micro(sum(_cost(run) for run in self.cloud.runs))
+
+    def booked(self) -> Money:
+        """What the ledger has."""
+        return Money.from_micro(sum(entry.amount_micro for entry in self.rows[2]))
 
     def _faults_of_unknown(self, runs: Sequence[RunRow], ledger: Sequence[LedgerRow]) -> list[str]:
         """A person is asked only where two creates of one key were lost; the hold stays, and nothing is there."""
@@ -402,7 +417,7 @@ class World:
             self.cloud.end(first, RunState.STOPPED, RetryEvent.PREEMPTED)
 
     def _age_s(self, run: Remote) -> float:
-        return (self.clock.now() - run.created_at).total_seconds()
+        return (self.cloud.clock.now() - run.created_at).total_seconds()
 
     def _is_open(self, store: Store) -> bool:
         job = store.job(self.job)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,6 +55,17 @@ def write_text(path: Path, text: str) -> None:
     """Replace a small text file, all or nothing."""
     with replacing(path) as stream:
         stream.write(text.encode())
+
+
+def write_text_once(path: Path, text: str) -> None:
+    """Write a small text file unless it is there: of several processes the first one's stays."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.once")
+    try:
+        write_text(aside, text)
+        with suppress(FileExistsError):
+            os.link(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

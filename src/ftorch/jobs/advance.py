@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import quiet_until, why_stop
 from ftorch.jobs.serial import changes, progress_text, ref
 from ftorch.jobs.states import STOP_WORDS, JobReason
 from ftorch.jobs.submit import order_for
-from ftorch.providers.base import ENDED, Capabilities, Observation, Provider, RunState
+from ftorch.providers.base import ENDED, Observation, Provider, RunState
 from ftorch.store import JobRow, RunRow, Transaction, sql
 
 _KEEP_FRESH = timedelta(minutes=5)
@@ -57,16 +57,19 @@ def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> boo
     if not news:
         return False
 
+    def quiet(run: RunRow) -> bool:
+        return context.clock.now() < quiet_until(run, provider.capabilities)
+
     def change(tx: Transaction) -> None:
         for run, observation in news:
-            if (current := _still_open(tx, run, observation, provider.capabilities)) is not None:
+            if (current := _still_open(tx, run, observation, quiet)) is not None:
                 _apply(context, tx, current, observation)
 
     context.store.write(change)
     return any(run.state != observation.state.value for run, observation in news)
 
 
-def _still_open(tx: Transaction, run: RunRow, seen: Observation, capabilities: Capabilities) -> RunRow | None:
+def _still_open(tx: Transaction, run: RunRow, seen: Observation, is_quiet: Callable[[RunRow], bool]) -> RunRow | None:
     """The run as it is now, unless it has ended, somebody has seen it later, or it may still become visible.
 
     What was seen stays true when a start or a cancel changed the row meanwhile; dropping it would leave a run whose
@@ -76,7 +79,7 @@ def _still_open(tx: Transaction, run: RunRow, seen: Observation, capabilities: C
     if current is None or current.ended_at is not None or current.sends != run.sends:
         return None
     is_older = current.observed_at is not None and current.observed_at > seen.observed_at
-    is_early = seen.state is RunState.ABSENT and seen.observed_at < quiet_until(current, capabilities)
+    is_early = seen.state is RunState.ABSENT and is_quiet(current)
     return None if is_older or is_early else current
 
 
@@ -90,21 +93,27 @@ def _is_news(run: RunRow, seen: Observation) -> bool:
 
 
 def _apply(context: Context, tx: Transaction, run: RunRow, seen: Observation) -> None:
-    set_now = changes(seen)
+    set_now, now = changes(seen), context.clock.now()
     if seen.state is RunState.ABSENT and run.absent_at is None:
         # One walk may miss a run that has just been made or moved to another page: it takes a second one.
-        context.change_run_in(tx, run, "not seen", seen.detail, absent_at=seen.observed_at)
+        context.change_run_in(tx, run, "not seen", seen.detail, absent_at=now)
         return
     set_now["absent_at"] = run.absent_at if seen.state is RunState.ABSENT else None
     if run.billable_from is not None:
         set_now.pop("billable_from", None)
     event, detail = _event(run, seen)
     if seen.state in ENDED:
-        set_now["ended_at"] = seen.billable_to or seen.observed_at
-        set_now["next_at"] = seen.observed_at
+        set_now["ended_at"] = _by_our_clock(seen.billable_to, run, now)
+        set_now["next_at"] = now
     elif run.started_at is None and seen.state is RunState.RUNNING:
-        set_now["started_at"] = seen.billable_from or seen.observed_at
+        set_now["started_at"] = _by_our_clock(seen.billable_from, run, now)
     context.change_run_in(tx, run, event, detail, **set_now)
+
+
+def _by_our_clock(moment: datetime | None, run: RunRow, now: datetime) -> datetime:
+    """A provider's moment where it may be true by our clock, else now: what follows is timed by ours alone."""
+    sent_at = run.sent_at or run.created_at
+    return moment if moment is not None and sent_at <= moment <= now else now
 
 
 def _event(run: RunRow, seen: Observation) -> tuple[str, str]:

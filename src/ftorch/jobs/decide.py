@@ -165,10 +165,11 @@ def _outlived(run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
 
 
 def _allowed_until(run: RunRow, capabilities: Capabilities) -> datetime | None:
-    if run.billable_from is None or run.max_duration_s is None:
+    began = run.started_at or run.ended_at
+    if began is None or run.max_duration_s is None:
         return None
     allowed_s = run.max_duration_s + capabilities.overhead_s + capabilities.billing_quantum_s
-    return run.billable_from + timedelta(seconds=allowed_s) + _LAST_SAVE
+    return began + timedelta(seconds=allowed_s) + _LAST_SAVE
 
 
 def may_send_again(run: RunRow, now: datetime, capabilities: Capabilities, *, is_search_proven: bool) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import (
@@ -57,13 +57,43 @@ class Remote:
     ended_at: datetime | None = None
     released: bool = False
     retry_event: RetryEvent | None = None
+    max_duration_s: int | None = None
+
+
+class CloudClock(Protocol):
+    """A provider has a clock of its own."""
+
+    def now(self) -> datetime: ...
+
+
+class FastClock:
+    """A clock that goes faster than ours: a provider's seconds are what it bills."""
+
+    def __init__(self, clock: ManualClock, speed: float) -> None:
+        self._clock = clock
+        self._start = clock.now()
+        self._speed = speed
+
+    def now(self) -> datetime:
+        return self._start + (self._clock.now() - self._start) * self._speed
+
+
+class ShiftedClock:
+    """A clock that is wrong by always the same."""
+
+    def __init__(self, clock: ManualClock, offset: timedelta) -> None:
+        self._clock = clock
+        self._offset = offset
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._offset
 
 
 class Cloud:
     """The service: what exists, what was asked, what goes wrong next."""
 
-    def __init__(self, clock: ManualClock) -> None:
-        self.clock = clock
+    def __init__(self, clock: CloudClock) -> None:
+        self.clock: CloudClock = clock
         self.runs: list[Remote] = []
         self.faults: list[str] = []
         self.hidden_until: datetime | None = None
@@ -71,11 +101,12 @@ class Cloud:
         self.rate_now: Decimal = RATE
         self.is_fetchable = True
         self.prefix = ""
+        self.enforces_deadlines = False
         self.training = TRAINING
         self.asked: Counter[str] = Counter()
 
-    def create(self, key: str) -> Remote:
-        run = Remote(f"{self.prefix}remote-{len(self.runs) + 1}", key, self.clock.now())
+    def create(self, key: str, max_duration_s: int | None = None) -> Remote:
+        run = Remote(f"{self.prefix}remote-{len(self.runs) + 1}", key, self.clock.now(), max_duration_s=max_duration_s)
         self.runs.append(run)
         return run
 
@@ -85,8 +116,14 @@ class Cloud:
     def look(self) -> None:
         """Let time do its work."""
         for run in self.runs:
-            if run.state is RunState.RUNNING and self.clock.now() >= run.created_at + self.training:
-                run.state, run.ended_at = RunState.SUCCEEDED, run.created_at + self.training
+            if run.state is not RunState.RUNNING:
+                continue
+            state, after = RunState.SUCCEEDED, self.training
+            if self.enforces_deadlines and run.max_duration_s is not None:
+                deadline = timedelta(seconds=run.max_duration_s)
+                state, after = (RunState.TIMED_OUT, deadline) if deadline < after else (state, after)
+            if self.clock.now() >= run.created_at + after:
+                run.state, run.ended_at = state, run.created_at + after
 
     def end(self, run: Remote, state: RunState, event: RetryEvent | None = None) -> None:
         run.state, run.ended_at, run.retry_event = state, self.clock.now(), event
@@ -149,7 +186,7 @@ class CloudProvider:
             case "reject":
                 raise RunRejectedError("rank 999 is too much", provider=NAME, operation="submit")
             case _:
-                return self._ref(self._cloud.create(order.key))
+                return self._ref(self._cloud.create(order.key, order.max_duration_s))
 
     def start(self, ref: RunRef, order: RunOrder) -> None:
         """Create starts already."""

@@ -15,7 +15,7 @@ from ftorch.jobs.advance import observe
 from ftorch.jobs.engine import Engine
 from ftorch.manifest.schema import Budget, RetryEvent
 from ftorch.providers.base import Account, RunState
-from unit.jobs.cloud import NAME, CloudProvider
+from unit.jobs.cloud import NAME, CloudProvider, ShiftedClock
 from unit.jobs.desk import Desk
 from unit.plans import facts, plan
 
@@ -368,3 +368,13 @@ def test_a_run_of_another_account_is_left_alone_and_not_lost(desk: Desk, monkeyp
 
     assert (desk.job(job).state, desk.cloud.asked["observe"] - asked) == ("running", 0)
     assert "belongs to the account 'acct'" in desk.runs(job)[0].detail
+
+
+@pytest.mark.parametrize("offset", [timedelta(hours=-3), timedelta(hours=3)])
+def test_a_provider_whose_clock_is_wrong_holds_nothing_up(desk: Desk, offset: timedelta) -> None:
+    desk.cloud.clock = ShiftedClock(desk.clock, offset)
+
+    job = desk.submit(plan(providers=(NAME,), budget=Budget.model_validate({"limit": "1.00 USD"})))
+    desk.run_until(lambda: desk.job(job).ended_at is not None, seconds=120)
+
+    assert (desk.job(job).state, desk.spent()) == ("succeeded", 60_000)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import shutil
 import signal
 import sys
@@ -22,7 +23,7 @@ from typing import Any, ClassVar, Self
 
 from ftorch.core.clock import Clock, SystemClock
 from ftorch.core.errors import MissingExtraError, RunNotFoundError, RunRejectedError
-from ftorch.core.files import sync_folder, write_text
+from ftorch.core.files import sync_folder, write_text, write_text_once
 from ftorch.core.ids import installation_of
 from ftorch.core.paths import Home
 from ftorch.costs.items import EntryKind, LineItem, Quote, SpendSource, Window, time_charge
@@ -52,6 +53,17 @@ _LOG_PAGE = 1 << 16
 _SAID = 300
 
 
+def host_id(home: Home) -> str:
+    """What names this machine and state folder, made once: a host's own name changes with the network that it is in.
+
+    Two state folders on one host are two places: neither can see the other's runs.
+    """
+    path = home.ensure().root / "host.id"
+    if not path.exists():
+        write_text_once(path, f"{platform.node() or 'localhost'}-{secrets.token_hex(3)}")
+    return path.read_text()
+
+
 class LocalProvider:
     """Trains on this machine."""
 
@@ -72,7 +84,7 @@ class LocalProvider:
         """This host. Raises MissingExtraError without the training packages."""
         if find_spec("torch") is None or find_spec("trl") is None:
             raise MissingExtraError("training on this machine", extra="train")
-        return Account(id=platform.node() or "localhost", description=f"this machine, {os.cpu_count()} cores")
+        return Account(id=host_id(self._home), description=f"this machine, {os.cpu_count()} cores")
 
     def stage(self, plan: Plan, bundle: Bundle) -> Staged:
         """Prepare the base model in `FTORCH_HOME/bases` (once), and remember where the bundle lies."""
