@@ -21,6 +21,8 @@ from ftorch.store import Store, leases
 LEASE = timedelta(seconds=15)
 """Another daemon takes over from one that was killed within this time and one tick."""
 _RENEWALS = 3
+_TRY_S = 1.0
+"""How often a leadership that another has is asked for: what may pass after a lease's end before somebody takes it."""
 
 log = structlog.get_logger()
 
@@ -112,11 +114,14 @@ class Shared:
             leases.release(self._store, name, self._owner, token)
 
     def renew(self) -> None:
-        """Renew what is held, and try for the leadership that is wanted; one round."""
+        """Renew what has lost a third of its time, and try for the leadership that is wanted; one round."""
+        ttl_s = self._ttl.total_seconds()
+        due_s = self._clock.boot_s() + ttl_s - ttl_s / _RENEWALS
         with self._lock:
             wanted, held = set(self._wanted), dict(self._held)
-        for name, (token, _) in held.items():
-            self._renew_one(name, token)
+        for name, (token, sure_until_s) in held.items():
+            if sure_until_s <= due_s:
+                self._renew_one(name, token)
         for provider in sorted(wanted):
             self._try_to_lead(provider)
 
@@ -156,4 +161,4 @@ class Shared:
             except FtorchError as error:
                 # What is held ends by itself; the engine stops acting on it in time.
                 log.warning("leases cannot be renewed", code=error.code, error=error.message)
-            self._asked.wait(self._ttl.total_seconds() / _RENEWALS)
+            self._asked.wait(_TRY_S)
