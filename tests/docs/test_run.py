@@ -25,6 +25,7 @@ SESSIONS = (
     ("docs/guides/evaluate.md", "docs/guides/does-it-pay.md"),
     ("docs/guides/first-together-job.md",),
     ("docs/guides/watch.md",),
+    ("docs/guides/budgets.md",),
 )
 VERDICTS = {"eval": (0, 12, 13), "lifetime": (0, 12, 13)}
 """Commands whose exit code is an answer: the tiny model may fail its gate."""

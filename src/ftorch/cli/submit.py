@@ -38,7 +38,11 @@ def submit(manifest: Path, *, waits: bool, again: bool, yes: bool, as_json: bool
         show_changes(view)
         show_estimate(view)
         _confirm(view, yes=yes)
-        submitted = client.submit(view, again=again)
+        try:
+            submitted = client.submit(view, again=again)
+        except KeyboardInterrupt:
+            say("\nit may have been submitted; `ftorch jobs` tells, and the same command again sends nothing twice")
+            raise
         if not submitted.is_new:
             return _standing(client, submitted.job.id, waits=waits, as_json=as_json)
         say(f"job {submitted.job.id} is submitted")
