@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,13 +14,16 @@ from typing import BinaryIO
 
 from ftorch.core.errors import StoreError
 
+if sys.platform != "win32":
+    import fcntl
+
 _BLOCK = 1 << 20
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Write `path` all or nothing: readers see the old content or the new, never a part."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{path.name}.{_writer()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with translated(path), aside.open("wb") as stream:
@@ -57,15 +61,37 @@ def write_text(path: Path, text: str) -> None:
         stream.write(text.encode())
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else is in the block for this folder, neither another process nor another thread.
+
+    The folder itself is locked, so that no file is left in it. Windows cannot, and goes without.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write_text_once(path: Path, text: str) -> None:
     """Write a small text file unless it is there: of several processes the first one's stays."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.once")
+    aside = path.with_name(f".{path.name}.{_writer()}.once")
     try:
         write_text(aside, text)
         with suppress(FileExistsError):
             os.link(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _writer() -> str:
+    """Names who writes: two threads may write the same file at once, as when one plan is staged for two jobs."""
+    return f"{os.getpid()}-{threading.get_ident()}"
 
 
 def sync_folder(folder: Path) -> None:

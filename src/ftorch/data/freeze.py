@@ -13,9 +13,9 @@ from pathlib import Path
 
 from ftorch.core.clock import Clock, SystemClock, rfc3339
 from ftorch.core.errors import DataError, Fault
-from ftorch.core.files import replacing, sha256_file
+from ftorch.core.files import locked, replacing, sha256_file
 from ftorch.data.first_pass import Checked, check
-from ftorch.data.lock import Entry, locked, read_lock, save_lock, to_rows
+from ftorch.data.lock import Entry, read_lock, save_lock, to_rows
 from ftorch.data.read import Progress, Reader, Source
 from ftorch.data.records import Kind, Record, Split, to_line
 from ftorch.data.render import Renderer

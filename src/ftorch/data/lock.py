@@ -7,10 +7,7 @@ set a person deletes the entry.
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +16,6 @@ import msgspec
 from ftorch.core.errors import DataError, Fault, StoreError
 from ftorch.core.files import write_text
 from ftorch.data.fingerprint import to_hex
-
-if sys.platform != "win32":
-    import fcntl
 
 LOCK_NAME = "heldout.lock"
 _VERSION = 1
@@ -75,23 +69,6 @@ def read_lock(folder: Path) -> Lock:
     if lock.version != _VERSION:
         raise _damaged(path, f"version {lock.version}, this ftorch reads version {_VERSION}")
     return lock
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Between reading the lock and saving it nobody else may: two submits at once would lose the rows of one.
-
-    The folder itself is locked, so that no file is left beside the dataset. Windows cannot, and goes without.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def save_lock(folder: Path, lock: Lock) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftorch.core.errors import ArtifactError
-from ftorch.core.files import sha256_file, write_text
+from ftorch.core.files import locked, sha256_file, write_text
 from ftorch.manifest.plan import Plan, StartAdapter
 from ftorch.manifest.schema import Dpo, Sft
 from ftorch.providers.base import Bundle
@@ -26,6 +26,12 @@ def make_bundle(plan: Plan, dataset: Path) -> Bundle:
     """Lay the bundle of a plan beside its frozen dataset. The same plan again gives the same folder, untouched."""
     folder = dataset / f"bundle-{plan.hash[:16]}"
     folder.mkdir(exist_ok=True)
+    # Two jobs of one plan may be staged at once.
+    with locked(folder):
+        return _laid(plan, dataset, folder)
+
+
+def _laid(plan: Plan, dataset: Path, folder: Path) -> Bundle:
     names = [TRAIN, *([VALIDATION] if plan.dataset.validation_sha256 else [])]
     for name in names:
         _link(dataset / name, folder / name)

@@ -3,12 +3,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ftorch.core.errors import StoreError
-from ftorch.core.files import replacing, sha256_file, translated, write_text
+from ftorch.core.files import replacing, sha256_file, translated, write_text, write_text_once
 from ftorch.core.paths import Home
 
 
@@ -63,3 +65,27 @@ def _write_half(path: Path) -> None:
     with replacing(path) as stream:
         stream.write(b"half")
         raise RuntimeError("the power went")
+
+
+def test_two_threads_may_replace_one_file_at_once(tmp_path: Path) -> None:
+    path, both_write = tmp_path / "job.json", threading.Barrier(2, timeout=10)
+
+    def write(text: str) -> None:
+        with replacing(path) as stream:
+            both_write.wait()
+            stream.write(text.encode())
+            both_write.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ["one", "two"]))
+
+    assert path.read_text() in ("one", "two")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_written_once_stays(tmp_path: Path) -> None:
+    write_text_once(tmp_path / "host.id", "first")
+    write_text_once(tmp_path / "host.id", "second")
+
+    assert (tmp_path / "host.id").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [tmp_path / "host.id"]

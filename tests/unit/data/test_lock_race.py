@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from ftorch.data.lock import Entry, locked, read_lock, save_lock
+from ftorch.core.files import locked
+from ftorch.data.lock import Entry, read_lock, save_lock
 
 
 def test_two_submits_at_once_keep_the_rows_of_both(tmp_path: Path) -> None:
