@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Any, Self
 from ftorch.core.clock import Clock, SteadyClock, SystemClock
 from ftorch.core.errors import NotFinishedError, UsageError
 from ftorch.core.paths import Home
-from ftorch.jobs.views import AdapterView, EventView, JobView, Submitted, event_views, job_views, pick
+from ftorch.jobs.views import (
+    AdapterView,
+    EventView,
+    JobLine,
+    JobView,
+    Submitted,
+    event_views,
+    job_lines,
+    job_views,
+    pick,
+)
 from ftorch.manifest.places import store_url
 from ftorch.store import JobRow, RunRow, SqliteStore, Store, open_store, sql
 
@@ -138,6 +148,11 @@ class Client:
         """All jobs, newest first. Empty when nothing was ever submitted."""
         store = self._existing()
         return job_views(store, store.jobs()) if store else []
+
+    def job_lines(self) -> list[JobLine]:
+        """All jobs, newest first, as the table shows them: quick also where there are ten thousand."""
+        store = self._existing()
+        return job_lines(store) if store else []
 
     def job(self, job: str) -> JobView:
         """One job, by id, unique prefix or manifest name."""

@@ -55,9 +55,10 @@ def finish(view: JobView, *, as_json: bool) -> int:
 
 def money(spend: Spend) -> str:
     """An amount with its source, or that nobody has named one."""
-    if spend.money is None:
+    amount = spend.money
+    if amount is None:
         return "unknown"
-    return f"{spend.money} ({(spend.source or '').replace('_', ' ')}, {spend.status})"
+    return f"{amount} ({(spend.source or '').replace('_', ' ')}, {spend.status})"
 
 
 class Watcher:

@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Self
 
 MICRO = Decimal(1_000_000)
+_SMALLEST = Decimal("0.000001")
 USD = "USD"
 
 _TEXT = re.compile(r"^(?P<amount>[0-9]+(?:\.[0-9]+)?)\s*(?P<currency>[A-Z]{3})$")
@@ -74,7 +75,7 @@ class Money:
 
 def plain(amount: Decimal) -> str:
     """The amount as people write it: at least two decimals, at most six, thousands separated."""
-    rounded = amount.quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)
+    rounded = amount.quantize(_SMALLEST, rounding=ROUND_HALF_EVEN)
     whole, _, part = f"{rounded:,f}".partition(".")
     return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
 

@@ -11,7 +11,7 @@ from ftorch.store import JobRow, RunRow, Transaction, sql
 RowT = TypeVar("RowT", JobRow, RunRow)
 
 _CHUNK = 400
-"""Rows asked for by name in one statement; beyond that all of them are read at once."""
+"""Rows asked for by name in one statement: all at once would stand in memory twice."""
 
 
 class Mirror:
@@ -66,8 +66,6 @@ def _changed(
     known: Mapping[str, RowT],
 ) -> list[RowT]:
     wanted = [name for name, version in versions.items() if (row := known.get(name)) is None or row.version != version]
-    if len(wanted) > _CHUNK * 4:
-        return reader.many(row_type, sql.WORK_JOBS if table == "jobs" else sql.WORK_RUNS)
     found: list[RowT] = []
     for start in range(0, len(wanted), _CHUNK):
         names = wanted[start : start + _CHUNK]

@@ -11,8 +11,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ftorch.core.clock import from_micros
 from ftorch.core.errors import UsageError
-from ftorch.core.money import Money
+from ftorch.core.money import MICRO, USD, Money
 from ftorch.store import EventRow, JobRow, LedgerRow, RunRow, Store, sql
 
 _SPEND = ("provisional", "billed", "adjusted")
@@ -98,6 +99,21 @@ class AdapterView:
 
 
 @dataclass(frozen=True, slots=True)
+class JobLine:
+    """A job as the table of all jobs shows it."""
+
+    id: str
+    name: str
+    state: str
+    reason: str | None
+    provider: str
+    created_at: datetime
+    progress: str | None
+    """`step/total` of its newest run, while the job is open."""
+    spend: Spend
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
     """What `submit` did."""
 
@@ -113,6 +129,40 @@ def spend_of(entries: Iterable[LedgerRow]) -> Spend:
     total = Money.from_micro(sum(entry.amount_micro for entry in counted))
     sources = sorted({entry.source for entry in counted})
     return Spend(total.amount, total.currency, "+".join(sources), max(counted, key=lambda entry: entry.id).kind)
+
+
+def job_lines(store: Store) -> list[JobLine]:
+    """All jobs, newest first, with three statements."""
+    reader = store.read()
+    spends = _spends(reader.counts(sql.SPEND_LINES))
+    progress = {job: _steps(text) for job, text in reader.pairs(sql.PROGRESS).items()}
+    nothing = spend_of(())
+    return [
+        JobLine(job, name, state, reason, provider, from_micros(at), progress.get(job), spends.get(job, nothing))
+        for job, name, state, reason, provider, at in reader.counts(sql.JOB_LINES)
+    ]
+
+
+def _spends(groups: Iterable[tuple[str, str, str, int, int]]) -> dict[str, Spend]:
+    """Sums by job, source and kind, put together as `spend_of` does it."""
+    of_job: dict[str, list[tuple[int, str, str, int]]] = {}
+    for job, source, kind, micro, newest in groups:
+        of_job.setdefault(job, []).append((newest, kind, source, micro))
+    return {job: _spend(some) for job, some in of_job.items()}
+
+
+def _spend(groups: Sequence[tuple[int, str, str, int]]) -> Spend:
+    if len(groups) == 1:
+        _, kind, source, micro = groups[0]
+        return Spend(Decimal(micro) / MICRO, USD, source, kind)
+    newest = max(groups)
+    total = sum(micro for *_, micro in groups)
+    return Spend(Decimal(total) / MICRO, USD, "+".join(sorted({source for _, _, source, _ in groups})), newest[1])
+
+
+def _steps(text: str) -> str | None:
+    progress = json.loads(text)
+    return f"{progress['step']}/{progress['total_steps']}" if progress.get("total_steps") else None
 
 
 def job_views(store: Store, jobs: Sequence[JobRow]) -> list[JobView]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -172,7 +173,10 @@ def _from_db(name: str, value: Any, moments: frozenset[str], decimals: frozenset
         return None
     if name in moments:
         return from_micros(value)
-    return Decimal(value) if name in decimals else value
+    if name in decimals:
+        return Decimal(value)
+    # Ten thousand rows say `running` and name one provider: one string for all of them.
+    return sys.intern(value) if type(value) is str else value
 
 
 def to_db(value: object) -> object:

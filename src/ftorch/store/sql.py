@@ -53,11 +53,20 @@ PLAN_TEXT = "SELECT plan FROM jobs WHERE id = :id"
 _UNDONE = "settled_at IS NULL"
 _WORK_JOBS = f"WHERE ended_at IS NULL OR id IN (SELECT job_id FROM runs WHERE {_UNDONE})"
 _WORK_RUNS = f"WHERE job_id IN (SELECT id FROM jobs WHERE ended_at IS NULL) OR {_UNDONE}"
-WORK_JOBS = f"{_JOB} {_WORK_JOBS}"
-WORK_RUNS = f"{_RUN} {_WORK_RUNS} ORDER BY job_id, number"
 WORK_JOB_VERSIONS = f"SELECT id, version FROM jobs {_WORK_JOBS}"
 WORK_RUN_VERSIONS = f"SELECT key, version FROM runs {_WORK_RUNS}"
 HAS_WORK = "SELECT EXISTS (SELECT 1 FROM jobs WHERE ended_at IS NULL AND state <> 'unknown')"
+
+# A line per job for the table of all of them: what it costs to read whole rows is paid only where they are shown.
+JOB_LINES = "SELECT id, name, state, reason, provider, created_at FROM jobs ORDER BY id DESC"
+PROGRESS = (
+    "SELECT job_id, progress FROM runs WHERE progress IS NOT NULL "
+    "AND job_id IN (SELECT id FROM jobs WHERE ended_at IS NULL) ORDER BY job_id, number"
+)
+SPEND_LINES = (
+    "SELECT job_id, source, kind, CAST(SUM(amount_micro) AS BIGINT) AS micro, MAX(id) AS newest FROM ledger "
+    "WHERE kind IN ('provisional', 'billed', 'adjusted') AND job_id IS NOT NULL GROUP BY job_id, source, kind"
+)
 
 RUN = f"{_RUN} WHERE key = :key"
 RUNS = f"{_RUN} ORDER BY job_id, number"

@@ -88,16 +88,14 @@ class Transaction:
 
     def pairs(self, statement: str, **parameters: object) -> dict[Any, Any]:
         """First column -> second column of what a statement finds."""
-        rows = self._execute(statement, parameters).fetchall()
-        if not rows:
-            return {}
-        first, second = list(rows[0].keys())[:2]
-        return {row[first]: row[second] for row in rows}
+        found = self._execute(statement, parameters).fetchall()
+        rows = (tuple(row.values()) if isinstance(row, dict) else row for row in found)
+        return {row[0]: row[1] for row in rows}
 
     def counts(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a statement that groups, as they are."""
         rows = self._execute(statement, {}).fetchall()
-        return [tuple(row[name] for name in row.keys()) for row in rows]  # noqa: SIM118  sqlite3.Row iterates values
+        return [tuple(row.values()) if isinstance(row, dict) else tuple(row) for row in rows]
 
     def run(self, statement: str, **parameters: object) -> int:
         """Carry out a statement that answers no rows; returns how many rows it changed."""
