@@ -3,6 +3,7 @@
 Times are CPU seconds (user + system) of child processes, medians; wall times say more about the machine's load.
     start-up    `ftorch --version`, `--help`, `jobs` against `python -c pass`
     install     size and number of distributions of the core
+    engine      10,000 jobs at a provider with pages of 100: memory, calls, commits, restart (only with --engine)
     trainer     CPU seconds per step against a plain TRL script with the same settings (only with --trainer)
 """
 
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,6 +19,10 @@ import tempfile
 import venv
 from datetime import UTC, datetime
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.lines import Line, cpu_s
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "measurements.md"
@@ -29,31 +33,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trainer", action="store_true", help="also the trainer, on SmolLM2-135M; takes minutes")
     parser.add_argument("--install", action="store_true", help="also a fresh core install; needs a package index")
+    parser.add_argument("--engine", action="store_true", help="also the engine with 10,000 jobs; takes minutes")
     chosen = parser.parse_args()
     lines = start_up()
     if chosen.install:
         lines += install_size()
+    if chosen.engine:
+        from bench.engine import measure as measure_engine
+
+        lines += measure_engine()
     if chosen.trainer:
         from bench.trainer_ratio import measure
 
         lines += measure()
     report(lines)
     return 0 if all(line.holds for line in lines) else 1
-
-
-class Line:
-    """One measurement: what, how much, and the bar it is held to."""
-
-    def __init__(self, what: str, value: float, bar: float, unit: str, note: str = "") -> None:
-        self.what, self.value, self.bar, self.unit, self.note = what, value, bar, unit, note
-
-    @property
-    def holds(self) -> bool:
-        return self.value <= self.bar
-
-    def __str__(self) -> str:
-        held = "holds" if self.holds else "DOES NOT HOLD"
-        return f"| {self.what} | {self.value:.2f}{self.unit} | {self.bar:g}{self.unit} | {held} | {self.note} |"
 
 
 def start_up() -> list[Line]:
@@ -104,14 +98,6 @@ def install_size() -> list[Line]:
     ]
 
 
-def cpu_s(command: list[str], env: dict[str, str]) -> float:
-    """CPU seconds of one child process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, env=env, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 def size_mb(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()) / 1e6
 
@@ -126,5 +112,4 @@ def report(lines: list[Line]) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT / "tests"))
     sys.exit(main())

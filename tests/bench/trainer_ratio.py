@@ -83,7 +83,7 @@ print(json.dumps(steps))
 
 def measure() -> list[Any]:
     """Five interleaved pairs on SmolLM2-135M; the median of the ratios is the figure."""
-    from bench.run import Line
+    from bench.lines import Line
 
     ratios = []
     with tempfile.TemporaryDirectory() as name:

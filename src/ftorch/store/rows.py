@@ -181,10 +181,8 @@ def _from_db(name: str, value: Any, moments: frozenset[str], decimals: frozenset
 
 def to_db(value: object) -> object:
     """A field as the database keeps it."""
-    match value:
-        case datetime():
-            return to_micros(value)
-        case Decimal():
-            return f"{value:f}"
-        case _:
-            return value
+    if isinstance(value, str | int) or value is None:
+        return value
+    if isinstance(value, datetime):
+        return to_micros(value)
+    return f"{value:f}" if isinstance(value, Decimal) else value

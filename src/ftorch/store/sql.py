@@ -7,6 +7,7 @@ Two marks mean something to a dialect: `:now` is the database's own clock on Pos
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow, columns
 
@@ -157,6 +158,7 @@ def all_rows(table: str, names: Sequence[str]) -> str:
     return f"SELECT {', '.join(names)} FROM {table} ORDER BY {TABLES[table]}"
 
 
+@cache
 def update(table: str, key: str, names: tuple[str, ...]) -> str:
     """A compare-and-set: changes the row only while it still has the version that was read."""
     changes = ", ".join(f"{name} = :{name}" for name in names)

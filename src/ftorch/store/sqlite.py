@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -25,11 +26,16 @@ _SWITCH_AGAIN_S = 0.02
 T = TypeVar("T")
 
 
+@cache
+def _as_sqlite(statement: str) -> str:
+    return statement.replace(sql.SKIP_LOCKED, "")
+
+
 class SqliteConnection(sqlite3.Connection):
     """A connection that can begin as a writer does, and knows what is not SQLite's in the shared statements."""
 
     def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        return super().execute(statement.replace(sql.SKIP_LOCKED, ""), parameters)
+        return super().execute(_as_sqlite(statement), parameters)
 
     def begin(self) -> None:
         self.execute("BEGIN IMMEDIATE")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Any, Protocol
 
 from ftorch.core.errors import FtorchError
 from ftorch.store import sql
-from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, R, RunRow, to_db, to_row
+from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, R, RunRow, columns, to_db, to_row
 
 
 class IntegrityError(FtorchError):
@@ -114,4 +113,4 @@ class Transaction:
 
 
 def _values(row: JobRow | RunRow | EventRow | LedgerRow | EvaluationRow, without: str = "") -> dict[str, object]:
-    return {field.name: getattr(row, field.name) for field in fields(row) if field.name != without}
+    return {name: getattr(row, name) for name in columns(type(row)) if name != without}  # type: ignore[arg-type]  # a class is hashable
