@@ -17,6 +17,7 @@ import pytest
 
 from e2e.shell import ROOT, Shell, colours, write_rows
 from ftorch.core.clock import ManualClock
+from postgres import Server, running_server
 from sample.chat import KEY, MODEL, ChatService
 
 SESSIONS = (
@@ -25,10 +26,10 @@ SESSIONS = (
     ("docs/guides/evaluate.md", "docs/guides/does-it-pay.md"),
     ("docs/guides/first-together-job.md",),
     ("docs/guides/watch.md",),
-    ("docs/guides/budgets.md",),
+    ("docs/guides/budgets.md", "docs/guides/postgres.md"),
 )
-VERDICTS = {"eval": (0, 12, 13), "lifetime": (0, 12, 13)}
-"""Commands whose exit code is an answer: the tiny model may fail its gate."""
+VERDICTS = {"eval": (0, 12, 13), "lifetime": (0, 12, 13), "daemon": (0, 9)}
+"""Commands whose exit code is an answer: the tiny model may fail its gate, the daemon may have left."""
 _BLOCK = re.compile(
     r"(?:<!-- file: (?P<file>\S+) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL
 )
@@ -61,6 +62,8 @@ class Reader:
                 self._execute(text)
             case "sh":
                 _check_paths(text)
+            case "text":
+                """An excerpt, for the eye."""
             case _:
                 assert kind == "json", kind
 
@@ -108,8 +111,14 @@ def _check_paths(text: str) -> None:
             assert (ROOT / word).is_file(), word
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with running_server() as running:
+        yield running
+
+
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
+def reader(tmp_path: Path, server: Server) -> Iterator[Reader]:
     data = tmp_path / "data"
     data.mkdir()
     write_rows(data / "train.jsonl", colours(120))
@@ -122,7 +131,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
             writer.writerows(rows)
     (tmp_path / "ftorch.toml").write_text('[local]\nrate = "0.36 USD"\n')
     with ChatService(ManualClock()) as service:
-        shell = Shell(tmp_path, {"HOSTED_API_KEY": KEY})
+        shell = Shell(tmp_path, {"HOSTED_API_KEY": KEY, "FTORCH_DATABASE": server.fresh()})
         yield Reader(shell, service)
         shell.end_all()
 

@@ -18,6 +18,10 @@ ROOT = Path(__file__).parents[2]
 _LONGEST_S = 240.0
 
 
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Shell:
     """A working folder with its own `FTORCH_HOME`; ends what it started by process id."""
@@ -61,6 +65,8 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Whoever runs the tests in the background has Ctrl-C switched off, and children inherit that.
+            preexec_fn=_hear_ctrl_c,
         )
 
     def json(self, *words: str) -> Any:
