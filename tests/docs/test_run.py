@@ -24,6 +24,7 @@ SESSIONS = (
     ("docs/getting-started.md",),
     ("docs/guides/evaluate.md", "docs/guides/does-it-pay.md"),
     ("docs/guides/first-together-job.md",),
+    ("docs/guides/orphans.md",),
 )
 VERDICTS = {"eval": (0, 12, 13), "lifetime": (0, 12, 13)}
 """Commands whose exit code is an answer: the tiny model may fail its gate."""

@@ -95,6 +95,8 @@ _SHAPES: Mapping[str, tuple[str, bool]] = {
     "jobs": ("ftorch.jobs.views:JobView", True),
     "job": ("ftorch.jobs.views:JobView", False),
     "adapters": ("ftorch.jobs.views:AdapterView", True),
+    "adopt": ("ftorch.jobs.adopt:Adoptable", True),
+    "reap": ("ftorch.jobs.reap:ReapReport", False),
     "eval": ("ftorch.jobs.evaluate:EvaluationReport", False),
     "lifetime": ("ftorch.costs.lifetime:LifetimeReport", False),
     "spend": ("ftorch.cli.shapes:SpendAnswer", False),
