@@ -12,12 +12,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ftorch.core.clock import Clock, SteadyClock, SystemClock
-from ftorch.core.errors import NotFinishedError, UsageError
+from ftorch.core.errors import CredentialsError, MissingExtraError, NotFinishedError, UsageError
 from ftorch.core.paths import Home
 from ftorch.jobs.views import (
     AdapterView,
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
 
     from ftorch.costs.lifetime import LifetimeReport
     from ftorch.costs.report import SpendReport
+    from ftorch.jobs.adopt import Adoptable
     from ftorch.jobs.context import Context
     from ftorch.jobs.evaluate import EvaluationReport
     from ftorch.jobs.history import JobHistory
     from ftorch.jobs.plan import Resolved
     from ftorch.jobs.preview import PlanView
+    from ftorch.jobs.reap import ReapReport
     from ftorch.manifest.evaluation import Hosted
     from ftorch.manifest.schema import Manifest
     from ftorch.providers.status import ProviderStatus
@@ -187,6 +190,42 @@ class Client:
         row = ask_retry(self._opened(), pick(self._readable(), job).id)
         self.ensure_daemon()
         return self.job(row.id)
+
+    def adoptable(self, installation: str | None = None) -> list[Adoptable]:
+        """Runs at the configured providers with an installation's mark, ours by default, that no job here knows."""
+        from ftorch.jobs.adopt import adoptable
+        from ftorch.providers.registry import entries
+
+        context = self._opened()
+        found: list[Adoptable] = []
+        for name in entries():
+            with suppress(CredentialsError, MissingExtraError):
+                found += adoptable(context, context.open_provider(name), installation)
+        return found
+
+    def adopt(self, key: str, manifest: Manifest | Path | str) -> JobView:
+        """Make a job of a run that is still at its provider, after its database was lost. The daemon goes on with it.
+
+        Raises UsageError for a key that has a job, is another installation's, or is at none of the manifest's
+        providers, and what `plan` raises.
+        """
+        from ftorch.jobs.adopt import adopt
+
+        job = adopt(self._opened(), self._resolve(manifest), key)
+        # The database may have another mark now.
+        self.close()
+        self.ensure_daemon()
+        return self.job(job.id)
+
+    def reap(self, providers: Sequence[str] = (), *, yes: bool = False) -> ReapReport:
+        """Runs that cost money and that no job answers for, at these providers or at all that are configured.
+
+        Reads only, unless `yes`: then they are cancelled, released and booked, minutes each at most.
+        """
+        from ftorch.jobs.reap import reap
+        from ftorch.providers.registry import entries
+
+        return reap(self._opened(), providers or list(entries()), is_asked=bool(providers), yes=yes)
 
     def diff(self, left: str, right: str) -> list[tuple[str, str, str]]:
         """The keys in which two jobs' plans differ."""

@@ -27,6 +27,7 @@ SESSIONS = (
     ("docs/guides/first-together-job.md",),
     ("docs/guides/watch.md",),
     ("docs/guides/budgets.md", "docs/guides/postgres.md"),
+    ("docs/guides/orphans.md",),
 )
 VERDICTS = {"eval": (0, 12, 13), "lifetime": (0, 12, 13), "daemon": (0, 9)}
 """Commands whose exit code is an answer: the tiny model may fail its gate, the daemon may have left."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
 import click
 
 from ftorch.cli.common import job_argument, json_option, make_client, money
 from ftorch.cli.output import ago, print_json, say, state_words, table
 from ftorch.core.clock import SystemClock
+from ftorch.core.errors import UsageError
 
 
 @click.group(invoke_without_command=True)
@@ -78,6 +80,26 @@ def retry(job: str, *, as_json: bool) -> int:
 
 
 @jobs.command()
+@click.argument("key", required=False)
+@click.argument("manifest", required=False, type=click.Path(path_type=Path))
+@click.option("--installation", metavar="ID", help="Without KEY: list the runs with this mark, not with ours.")
+@json_option
+def adopt(key: str | None, manifest: Path | None, *, installation: str | None, as_json: bool) -> int:
+    """Make a job of the run KEY after its database was lost; MANIFEST is what it was submitted with.
+
+    Without KEY: list the runs that no job here knows.
+    """
+    if key is None:
+        return _adoptable(installation, as_json=as_json)
+    if manifest is None:
+        raise UsageError("adopting a run needs its manifest", hint=f"run `ftorch jobs adopt {key} MANIFEST`")
+    with make_client() as client:
+        view = client.adopt(key, manifest)
+    print_json(view) if as_json else say(f"run {key} is job {view.id} now; `ftorch wait {view.id}` shows its progress")
+    return 0
+
+
+@jobs.command()
 @click.argument("left", metavar="JOB")
 @click.argument("right", metavar="JOB")
 @json_option
@@ -89,6 +111,21 @@ def diff(left: str, right: str, *, as_json: bool) -> int:
         print_json([{"key": key, "then": then, "now": now} for key, then, now in changes])
     else:
         table(("key", left, right), changes)
+    return 0
+
+
+def _adoptable(installation: str | None, *, as_json: bool) -> int:
+    with make_client() as client:
+        found = client.adoptable(installation)
+    if as_json:
+        print_json(found)
+    elif found:
+        table(
+            ("key", "provider", "account", "state", "remote id"),
+            [(one.key, one.provider, one.account, one.state, one.remote_id or "-") for one in found],
+        )
+    else:
+        say("every run that carries this mark has its job here")
     return 0
 
 

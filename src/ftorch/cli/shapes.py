@@ -96,6 +96,8 @@ _SHAPES: Mapping[str, tuple[str, bool]] = {
     "job": ("ftorch.jobs.views:JobView", False),
     "history": ("ftorch.jobs.history:JobHistory", False),
     "adapters": ("ftorch.jobs.views:AdapterView", True),
+    "adopt": ("ftorch.jobs.adopt:Adoptable", True),
+    "reap": ("ftorch.jobs.reap:ReapReport", False),
     "eval": ("ftorch.jobs.evaluate:EvaluationReport", False),
     "lifetime": ("ftorch.costs.lifetime:LifetimeReport", False),
     "spend": ("ftorch.cli.shapes:SpendAnswer", False),

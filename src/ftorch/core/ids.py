@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 
-from ftorch.core.clock import to_micros
+from ftorch.core.clock import from_micros, to_micros
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, as the ULID specification has it
 _RUN_KEY = re.compile(r"^ft-(?P<installation>[0-9a-z]{6})-(?P<ulid>[0-9a-z]{26})$")
@@ -50,3 +50,14 @@ def installation_of(key: str) -> str | None:
     """The installation that made a key; None when it is not one of ours at all."""
     found = _RUN_KEY.match(key)
     return found["installation"] if found else None
+
+
+def made_at(key: str) -> datetime | None:
+    """When a run key was made: its ULID begins with the milliseconds since 1970. None for anything else."""
+    found = _RUN_KEY.match(key)
+    if found is None or set(found["ulid"]) - set(_ALPHABET):
+        return None
+    milliseconds = 0
+    for letter in found["ulid"][:10]:
+        milliseconds = milliseconds * 32 + _ALPHABET.index(letter)
+    return from_micros(milliseconds * 1000) if milliseconds < 1 << 48 else None

@@ -29,16 +29,29 @@ class Admitted:
 def admit(context: Context, resolved: Resolved, *, again: bool) -> Admitted:
     """Insert the job, unless one with the same plan is open or has succeeded. `again` starts a new one regardless."""
     plan = resolved.plan
-    folder = context.home.datasets / plan.dataset.content_hash
-    resolved.prepared.write(folder)
-    resolved.prepared.write_lock()
+    job = job_row(context, resolved, resolved.freeze(context.home))
+
+    def change(tx: Transaction) -> Admitted:
+        earlier = tx.many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)
+        if not again and (standing := stands_for(earlier)):
+            return Admitted(standing, is_new=False)
+        tx.insert_job(job, plan.to_json())
+        tx.add_event(context.event(job.id, None, "submitted", str(resolved.manifest_path)))
+        return Admitted(job, is_new=True)
+
+    return context.store.write(change)
+
+
+def job_row(context: Context, resolved: Resolved, dataset: Path) -> JobRow:
+    """A new job for a plan; nothing is written."""
+    plan = resolved.plan
     now = context.clock.now()
-    job = JobRow(
+    return JobRow(
         id=context.ids.ulid(now),
         name=plan.name,
         plan_hash=plan.hash,
         manifest_path=str(resolved.manifest_path),
-        dataset=str(folder),
+        dataset=str(dataset),
         base_model=plan.base_model.id,
         method=plan.method.type,
         provider=plan.providers[0],
@@ -50,16 +63,6 @@ def admit(context: Context, resolved: Resolved, *, again: bool) -> Admitted:
         created_at=now,
         next_at=now,
     )
-
-    def change(tx: Transaction) -> Admitted:
-        earlier = tx.many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)
-        if not again and (standing := stands_for(earlier)):
-            return Admitted(standing, is_new=False)
-        tx.insert_job(job, plan.to_json())
-        tx.add_event(context.event(job.id, None, "submitted", str(resolved.manifest_path)))
-        return Admitted(job, is_new=True)
-
-    return context.store.write(change)
 
 
 def stands_for(jobs: Sequence[JobRow]) -> JobRow | None:

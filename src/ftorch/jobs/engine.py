@@ -27,6 +27,7 @@ from ftorch.jobs.lanes import Lanes, Pool, Work
 from ftorch.jobs.meter import BUG, OK, Meter, Unmetered
 from ftorch.jobs.mirror import Mirror
 from ftorch.jobs.pace import Pace
+from ftorch.jobs.reap import SWEEP_EVERY_S, providers_used, sweep
 from ftorch.jobs.rights import Alone, Rights
 from ftorch.jobs.serial import account_of
 from ftorch.jobs.states import TERMINAL, Decision, JobState, Step, StepKind
@@ -94,6 +95,8 @@ class Engine:
         self._paces: dict[str, Pace] = {}
         self._wakes: dict[str, datetime] = {}
         self._looked_at_all_s = float("-inf")
+        self._swept_s: dict[str, float] = {}
+        self._sweep_due_s = float("-inf")
         self._random = random.Random()  # noqa: S311  jitter, not a secret
         self.progressed = self._lanes.progressed
 
@@ -113,6 +116,7 @@ class Engine:
                 # A step of the job itself starts from its row, and that one has just changed: the next tick has it.
                 if step.run is not None or job.id not in moved:
                     self._begin(job, step)
+        self._start_sweeps()
         next_walk_s = self._walk()
         next_start_s = self._lanes.start_due()
         seconds = min((s for s in (next_walk_s, next_start_s) if s is not None), default=None)
@@ -330,6 +334,28 @@ class Engine:
             log.exception("walk raised")
             return BUG
         return OK
+
+    def _start_sweeps(self) -> None:
+        """At the start and every ten minutes: look where we ever ran something for runs without an open row."""
+        now_s = self._context.clock.boot_s()
+        if now_s < self._sweep_due_s:
+            return
+        self._sweep_due_s = now_s + _LOOK_AT_ALL_S
+        for name in filter(self._can_open, providers_used(self._context)):
+            is_due = now_s - self._swept_s.get(name, float("-inf")) >= SWEEP_EVERY_S
+            if is_due and self._rights.leads(name):
+                self._swept_s[name] = now_s
+                self._lanes.add(Work(f"/sweep {name}", name, partial(self._sweep, name)))
+
+    def _sweep(self, name: str) -> None:
+        try:
+            sweep(self._context, self._context.open_provider(name))
+        except FtorchError as error:
+            log.warning("sweep failed", provider=name, code=error.code, error=error.message)
+            if isinstance(error, RateLimitedError):
+                self._lanes.slow_down(name, error.retry_after_s)
+        except Exception:  # the outer edge: other providers go on, and the traceback is in the log
+            log.exception("sweep raised", provider=name)
 
     def _is_ours(self, run: RunRow) -> bool:
         """The credentials see the run; where they do not, its row says so, unless another daemon's do."""

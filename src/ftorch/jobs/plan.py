@@ -36,6 +36,13 @@ class Resolved:
     prepared: Prepared
     manifest_path: Path
 
+    def freeze(self, home: Home) -> Path:
+        """Keep the rows as they are now, and note the held-out ones. The same rows again change nothing."""
+        folder = home.datasets / self.plan.dataset.content_hash
+        self.prepared.write(folder)
+        self.prepared.write_lock()
+        return folder
+
 
 def resolve(
     manifest: Manifest,

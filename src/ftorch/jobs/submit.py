@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from ftorch.core.errors import (
@@ -170,10 +170,22 @@ def adopt(context: Context, run: RunRow, found: Sequence[RunRef]) -> None:
         ):
             return
         for count, duplicate in enumerate(extra, start=2):
-            tx.insert_run(_duplicate_row(run, duplicate, count))
-            tx.add_event(context.event(run.job_id, run.key, "duplicate found", duplicate.remote_id or ""))
+            insert_duplicate(context, tx, run, duplicate, count)
 
     context.store.write(change)
+
+
+def insert_duplicate(
+    context: Context,
+    tx: Transaction,
+    run: RunRow,
+    duplicate: RunRef,
+    count: int,
+    why: str = "a second run under one key",
+) -> None:
+    """Give a further run under a key a row of its own, the `count`th: the engine cancels, releases and books it."""
+    tx.insert_run(_duplicate_row(run, duplicate, count, why, context.clock.now()))
+    tx.add_event(context.event(run.job_id, run.key, "duplicate found", f"{duplicate.remote_id or run.key}: {why}"))
 
 
 def abandon(context: Context, _job: JobRow, run: RunRow) -> None:
@@ -216,15 +228,29 @@ def order_for(context: Context, job: JobRow, run: RunRow) -> RunOrder:
     )
 
 
-def _duplicate_row(run: RunRow, duplicate: RunRef, count: int) -> RunRow:
-    return replace(
-        run,
+def _duplicate_row(run: RunRow, duplicate: RunRef, count: int, why: str, now: datetime) -> RunRow:
+    """The order is the run's; nothing of what was seen of the run is said of its duplicate."""
+    return RunRow(
         key=f"{run.key}/{count}",
+        job_id=run.job_id,
         number=run.number + 1000 * count,
         purpose=Purpose.DUPLICATE,
+        provider=run.provider,
+        account=run.account,
+        placement=run.placement,
+        rate=run.rate,
+        agreed_rate=run.agreed_rate,
+        max_duration_s=run.max_duration_s,
+        bounded_by=run.bounded_by,
+        resume_from=run.resume_from,
+        hold_micro=run.hold_micro,
         remote_id=duplicate.remote_id,
         place=duplicate.place,
         state=RunState.UNKNOWN.value,
-        detail="a second run under one key",
-        version=1,
+        detail=why,
+        created_at=run.created_at,
+        sends=run.sends,
+        sent_at=run.sent_at or now,
+        send_before=run.send_before,
+        next_at=now,
     )

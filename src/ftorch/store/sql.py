@@ -71,6 +71,7 @@ SPEND_LINES = (
 
 RUN = f"{_RUN} WHERE key = :key"
 RUNS = f"{_RUN} ORDER BY job_id, number"
+PROVIDERS_USED = "SELECT provider, COUNT(*) AS n FROM runs GROUP BY provider"
 RUNS_OF_JOB = f"{_RUN} WHERE job_id = :job_id ORDER BY number"
 
 EVENTS_OF_JOB = f"SELECT {_names(EventRow)} FROM events WHERE job_id = :job_id AND seq > :after ORDER BY seq"

@@ -20,6 +20,7 @@ from ftorch.core.errors import (
     SubmitUnknownError,
 )
 from ftorch.core.files import sha256_file
+from ftorch.core.ids import installation_of
 from ftorch.costs.items import EntryKind, LineItem, Quote, SpendSource, Window, time_charge
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import RetryEvent
@@ -102,6 +103,10 @@ class Cloud:
         self.is_fetchable = True
         self.prefix = ""
         self.enforces_deadlines = False
+        self.is_stubborn = False
+        """It takes a cancel and goes on."""
+        self.is_careless = False
+        """Asked for one installation's runs, it shows everybody's."""
         self.training = TRAINING
         self.asked: Counter[str] = Counter()
 
@@ -211,7 +216,7 @@ class CloudProvider:
 
     def cancel(self, ref: RunRef) -> None:
         self._cloud.asked["cancel"] += 1
-        if (run := self._run(ref)) and run.ended_at is None:
+        if (run := self._run(ref)) and run.ended_at is None and not self._cloud.is_stubborn:
             self._cloud.end(run, RunState.STOPPED)
 
     def fetch(self, ref: RunRef, dest: Path) -> Artifact:
@@ -254,7 +259,10 @@ class CloudProvider:
         )
 
     def owned(self, installation: str) -> Iterator[RunRef]:
-        return (self._ref(run) for run in self._cloud.runs)
+        """Released machines are gone; a careless service also shows what is not ours."""
+        self._cloud.asked["owned"] += 1
+        shown = [run for run in self._cloud.runs if not run.released]
+        return (self._ref(run) for run in shown if self._cloud.is_careless or installation_of(run.key) == installation)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -32,22 +32,29 @@ def capped_desk(tmp_path: Path) -> Iterator[Desk]:
 
 @contextmanager
 def _desk(folder: Path, *caps: Cap) -> Iterator[Desk]:
-    clock = ManualClock()
-    cloud = Cloud(clock)
-    provider = CloudProvider(cloud)
+    with desk_in(folder, Cloud(ManualClock()), *caps) as made:
+        yield made
+
+
+@contextmanager
+def desk_in(folder: Path, cloud: Cloud, *caps: Cap, installation: str = "abc123") -> Iterator[Desk]:
+    """A database of its own in `folder`; several may share a cloud."""
+    provider, clock = CloudProvider(cloud), cloud.clock
+    assert isinstance(clock, ManualClock)
+    folder.mkdir(exist_ok=True)
     store = SqliteStore.open(folder / "ftorch.db")
     context = Context(
         store=store,
         clock=clock,
         ids=Ids(),
         home=Home(folder),
-        installation="abc123",
+        installation=installation,
         env={},
         open_provider=lambda _name: provider,
         caps=caps,
     )
     # The account has shown a run of ours before: an empty search of it proves something.
-    store.write(lambda tx: tx.put_meta("mark/cloud/acct", "ft-abc123-earlier"))
+    store.write(lambda tx: tx.put_meta("mark/cloud/acct", f"ft-{installation}-earlier"))
     engine = Engine(context)
     yield Desk(context, cloud, clock, engine)
     engine.close()
