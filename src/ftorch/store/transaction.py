@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -76,7 +76,8 @@ class Transaction:
         return next(iter(self.many(row_type, statement, **parameters)), None)
 
     def many(self, row_type: type[R], statement: str, **parameters: object) -> list[R]:
-        return [to_row(row_type, row) for row in self._execute(statement, parameters).fetchall()]
+        """Rows of a statement that names the columns of `row_type` in their order, as those of `sql` do."""
+        return [to_row(row_type, _values_of(row)) for row in self._execute(statement, parameters).fetchall()]
 
     def scalar(self, statement: str, **parameters: object) -> Any:
         """The first column of the first row; None when there is no row."""
@@ -88,13 +89,12 @@ class Transaction:
     def pairs(self, statement: str, **parameters: object) -> dict[Any, Any]:
         """First column -> second column of what a statement finds."""
         found = self._execute(statement, parameters).fetchall()
-        rows = (tuple(row.values()) if isinstance(row, dict) else row for row in found)
-        return {row[0]: row[1] for row in rows}
+        return {first: second for first, second, *_ in map(_values_of, found)}
 
     def counts(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a statement that groups, as they are."""
         rows = self._execute(statement, {}).fetchall()
-        return [tuple(row.values()) if isinstance(row, dict) else tuple(row) for row in rows]
+        return [tuple(_values_of(row)) for row in rows]
 
     def run(self, statement: str, **parameters: object) -> int:
         """Carry out a statement that answers no rows; returns how many rows it changed."""
@@ -114,3 +114,8 @@ class Transaction:
 
 def _values(row: JobRow | RunRow | EventRow | LedgerRow | EvaluationRow, without: str = "") -> dict[str, object]:
     return {name: getattr(row, name) for name in columns(type(row)) if name != without}  # type: ignore[arg-type]  # a class is hashable
+
+
+def _values_of(row: Any) -> Iterable[Any]:
+    """The columns of a row in their order: psycopg gives dictionaries, sqlite3 sequences with names."""
+    return row.values() if isinstance(row, dict) else row
