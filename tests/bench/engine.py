@@ -98,7 +98,7 @@ def furnish(home: Path, jobs: int) -> None:
 
 def daemon(home: Path, fleet_: Fleet) -> subprocess.Popen[str]:
     words = [sys.executable, str(HERE / "fleet.py"), str(home), str(fleet_.port)]
-    env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[1] / "src"), str(HERE.parent)])}
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env)
 
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 
 import structlog
 from structlog.contextvars import bound_contextvars
@@ -37,6 +38,9 @@ from ftorch.store import JobRow, RunRow, Transaction
 _OBSERVE = "observe"
 _IDLE_BEYOND = timedelta(minutes=10)
 _TRY_TO_OPEN_AGAIN = timedelta(seconds=30)
+_AT_ONCE = 1000
+_AT_LEAST = 200
+"""Jobs decided in a tick, also where a provider holds back many steps: another one's cancel must not wait for them."""
 _LOOK_AT_ALL_S = 60.0
 """Jobs are decided when something changed or a moment has come; so often all of them are, whatever we believe."""
 
@@ -94,6 +98,7 @@ class Engine:
         self._policies: dict[str, Policy] = {}
         self._paces: dict[str, Pace] = {}
         self._wakes: dict[str, datetime] = {}
+        self._due: dict[str, None] = {}
         self._looked_at_all_s = float("-inf")
         self._swept_s: dict[str, float] = {}
         self._sweep_due_s = float("-inf")
@@ -107,7 +112,7 @@ class Engine:
         self._caps.count(self._mirror.runs(), self._mirror.jobs)
         decided = [
             (job, new)
-            for job_id in sorted(self._due_jobs(changed, now))
+            for job_id in self._take_due(self._due_jobs(changed, now))
             if (job := self._mirror.jobs.get(job_id)) and (new := self._decide(job, now))
         ]
         moved = self._move(decided, now)
@@ -147,6 +152,20 @@ class Engine:
             return set(self._mirror.jobs)
         ended = {key.partition("/")[0] for key in self._lanes.take_ended()}
         return changed | ended | {job for job, at in self._wakes.items() if at <= now} | self._caps.waiting
+
+    def _take_due(self, due: set[str]) -> list[str]:
+        """The jobs to decide in this tick: no more than can soon be worked on, oldest first; the others wait.
+
+        Ten thousand decisions and steps at once would stand in memory and hold up the first call.
+        """
+        self._due.update(dict.fromkeys(sorted(due)))
+        room = max(_AT_ONCE - self._lanes.waiting, _AT_LEAST)
+        taken = list(islice(self._due, room))
+        for job_id in taken:
+            del self._due[job_id]
+        if self._due:
+            self.progressed.set()
+        return taken
 
     def _decide(self, job: JobRow, now: datetime) -> Decision | None:
         """None for a job whose provider cannot be opened here: it says so, and the others go on."""

@@ -89,6 +89,7 @@ class Lanes:
         self._buckets: dict[str, Bucket] = {}
         self._busy: set[str] = set()
         self._ended: set[str] = set()
+        self._running = 0
         self._lock = threading.Lock()
         self.progressed = threading.Event()
         """Set whenever a work has ended: there may be more to do at once."""
@@ -104,6 +105,12 @@ class Lanes:
         """Works that run, or wait for nothing but a thread."""
         with self._lock:
             return len(self._busy) - sum(map(len, self._waiting.values()))
+
+    @property
+    def waiting(self) -> int:
+        """Works that no thread has begun: what the buckets hold back, and what waits for a thread."""
+        with self._lock:
+            return len(self._busy) - self._running
 
     def add(self, work: Work) -> bool:
         """Queue a work, unless one with its key is under way."""
@@ -162,11 +169,14 @@ class Lanes:
         return self._buckets[lane]
 
     def _run(self, work: Work) -> None:
+        with self._lock:
+            self._running += 1
         try:
             work.call()
         finally:
             # Together: whoever sees that nothing is under way also sees that there may be more to do.
             with self._lock:
+                self._running -= 1
                 self._busy.discard(work.key)
                 self._ended.add(work.key)
                 self.progressed.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -20,7 +19,7 @@ class Mirror:
     def __init__(self) -> None:
         self.jobs: dict[str, JobRow] = {}
         self._runs: dict[str, RunRow] = {}
-        self._keys_of: dict[str, dict[str, None]] = defaultdict(dict)
+        self._keys_of: dict[str, tuple[str, ...]] = {}
 
     def refresh(self, reader: Transaction) -> set[str]:
         """Bring the mirror up to date; returns the jobs of which something has changed, or that have come or gone."""
@@ -34,7 +33,9 @@ class Mirror:
             self.jobs[job.id] = job
         for run in runs:
             self._runs[run.key] = run
-            self._keys_of[run.job_id][run.key] = None
+            known = self._keys_of.get(run.job_id, ())
+            if run.key not in known:
+                self._keys_of[run.job_id] = (*known, run.key)
         return touched
 
     def runs(self) -> Iterable[RunRow]:
@@ -50,7 +51,7 @@ class Mirror:
         gone_jobs = [job_id for job_id in self.jobs if job_id not in job_versions]
         for run in gone_runs:
             del self._runs[run.key]
-            del self._keys_of[run.job_id][run.key]
+            self._keys_of[run.job_id] = tuple(key for key in self._keys_of[run.job_id] if key != run.key)
         for job_id in gone_jobs:
             del self.jobs[job_id]
             self._keys_of.pop(job_id, None)

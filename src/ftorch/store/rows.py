@@ -151,6 +151,15 @@ class EvaluationRow:
     created_at: datetime
 
 
+_REPEATED = frozenset(
+    {
+        *("provider", "account", "purpose", "state", "desired", "method", "base_model", "host", "placement"),
+        *("provider_status", "dataset", "labels", "kind"),
+    }
+)
+"""Ten thousand rows say `running` and name one provider: one string for all of them."""
+
+
 @cache
 def columns(row_type: Any) -> tuple[str, ...]:
     """The column names of a row type, in the order of its fields."""
@@ -160,16 +169,15 @@ def columns(row_type: Any) -> tuple[str, ...]:
 @cache
 def _converters(row_type: Any) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
     """How each column becomes its field; None: as it is."""
-    return tuple((f.name, _converter(str(f.type))) for f in fields(row_type))
+    return tuple((f.name, _converter(f.name, str(f.type))) for f in fields(row_type))
 
 
-def _converter(words: str) -> Callable[[Any], Any] | None:
+def _converter(name: str, words: str) -> Callable[[Any], Any] | None:
     if "datetime" in words:
         return from_micros
     if "Decimal" in words:
         return Decimal
-    # Ten thousand rows say `running` and name one provider: one string for all of them.
-    return sys.intern if "str" in words else None
+    return sys.intern if name in _REPEATED else None
 
 
 def to_row(row_type: type[R], values: Iterable[Any]) -> R:
