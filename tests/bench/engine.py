@@ -33,14 +33,14 @@ from unit.plans import plan
 
 HERE = Path(__file__).parent
 MANY = 10_000
-FEW = 2_000
+FEW = 10_000
 _PAGES = MANY // 100
 _GROUPS = 40
 _GROUP = 250
 
 
 def measure() -> list[Line]:
-    """All lines; about six minutes on two cores."""
+    """All lines; about twelve minutes on two cores."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         return [*open_jobs(root / "open"), *whole_lives(root), group_commit(root), listing(root / "list")]
@@ -164,7 +164,7 @@ def _lives(folder: Path, jobs: int) -> Lives:
     furnish(folder / "home", jobs)
     with fleet_of(folder / "fleet", 20, 40) as served:
         process = daemon(folder / "home", served)
-        said, _ = process.communicate(timeout=400)
+        said, _ = process.communicate(timeout=1200)
     store = SqliteStore.open(folder / "home" / "ftorch.db")
     reader = store.read()
     done = reader.scalar("SELECT COUNT(*) FROM jobs WHERE state = 'succeeded'")

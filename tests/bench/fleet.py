@@ -116,8 +116,8 @@ class FleetProvider:
 
     def observe(self, refs: Collection[RunRef]) -> Mapping[RunRef, Observation]:
         now = datetime.now(UTC)
-        runs = {run.key: run for run in self._list()}
-        return {ref: _observation(runs[ref.key], now) for ref in refs if ref.key in runs}
+        wanted = {ref.key: ref for ref in refs}
+        return {wanted[run.key]: _observation(run, now) for run in self._list() if run.key in wanted}
 
     def logs(self, ref: RunRef, *, cursor: str | None) -> LogPage:
         return LogPage((), cursor, is_last=True)

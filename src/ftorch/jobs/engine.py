@@ -109,6 +109,10 @@ class Engine:
         """One pass: states brought up to date in one commit, due steps and observations started in threads."""
         now = self._context.clock.now()
         changed = self._mirror.refresh(self._context.store.read())
+        self._start_sweeps()
+        next_walk_s = self._walk()
+        # Providers answer while we decide: after a restart with ten thousand jobs nobody waits for all of them.
+        self._lanes.start_due()
         self._caps.count(self._mirror.runs(), self._mirror.jobs)
         decided = [
             (job, new)
@@ -121,8 +125,6 @@ class Engine:
                 # A step of the job itself starts from its row, and that one has just changed: the next tick has it.
                 if step.run is not None or job.id not in moved:
                     self._begin(job, step)
-        self._start_sweeps()
-        next_walk_s = self._walk()
         next_start_s = self._lanes.start_due()
         seconds = min((s for s in (next_walk_s, next_start_s) if s is not None), default=None)
         wakes = [*self._wakes.values(), *([now + timedelta(seconds=max(seconds, 0))] if seconds is not None else [])]

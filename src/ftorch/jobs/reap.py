@@ -115,11 +115,15 @@ def sweep(context: Context, provider: Provider) -> int:
 
     The engine then cancels, releases and books it. Returns how many were found; a second sweep adds nothing.
     """
-    known = {ref: rows_of(context, ref.key) for ref in ours(context, provider)}
-    suspects = {ref: why for ref, rows in known.items() if (why := _suspicion(ref, rows))}
+    suspects: dict[RunRef, tuple[str, RunRow]] = {}
+    # One after the other: the rows of ten thousand runs that are as they should be are not kept.
+    for ref in ours(context, provider):
+        rows = rows_of(context, ref.key)
+        if why := _suspicion(ref, rows):
+            suspects[ref] = (why, rows[0])
     seen = provider.observe(list(suspects)) if suspects else {}
-    there = [ref for ref, why in suspects.items() if ref in seen and _is_there(seen[ref], why)]
-    return sum(_claim(context, provider, ref, known[ref][0]) for ref in there)
+    there = [(ref, first) for ref, (why, first) in suspects.items() if ref in seen and _is_there(seen[ref], why)]
+    return sum(_claim(context, provider, ref, first) for ref, first in there)
 
 
 def providers_used(context: Context) -> list[str]:

@@ -48,8 +48,8 @@ def ours(context: Context, provider: Provider, installation: str | None = None) 
 
 def strays(context: Context, provider: Provider) -> list[Stray]:
     """Every run of ours that lives, or still rents something, without an open row."""
-    rows = {ref: rows_of(context, ref.key) for ref in ours(context, provider)}
-    unguarded = {ref: known for ref, known in rows.items() if not any(map(is_open, known))}
+    rows = ((ref, rows_of(context, ref.key)) for ref in ours(context, provider))
+    unguarded = {ref: known for ref, known in rows if not any(map(is_open, known))}
     seen = provider.observe(list(unguarded))
     found = [_stray(context, provider, ref, known, seen.get(ref)) for ref, known in unguarded.items()]
     return [stray for stray in found if stray is not None]

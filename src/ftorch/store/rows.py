@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol, TypeVar
 
 from ftorch.core.clock import from_micros, to_micros
@@ -154,10 +154,10 @@ class EvaluationRow:
 _REPEATED = frozenset(
     {
         *("provider", "account", "purpose", "state", "desired", "method", "base_model", "host", "placement"),
-        *("provider_status", "dataset", "labels", "kind"),
+        *("provider_status", "dataset", "labels", "kind", "plan_hash", "manifest_path", "staged", "id", "job_id"),
     }
 )
-"""Ten thousand rows say `running` and name one provider: one string for all of them."""
+"""Ten thousand rows say `running` and name one provider: one string for all of them. A run names its job's own id."""
 
 
 @cache
@@ -174,10 +174,15 @@ def _converters(row_type: Any) -> tuple[tuple[str, Callable[[Any], Any] | None],
 
 def _converter(name: str, words: str) -> Callable[[Any], Any] | None:
     if "datetime" in words:
-        return from_micros
+        return _moment
     if "Decimal" in words:
-        return Decimal
-    return sys.intern if name in _REPEATED else None
+        return _decimal
+    return sys.intern if name in _REPEATED and "str" in words else None
+
+
+# What a walk writes has one moment and one price for thousands of runs: kept once, and made once.
+_moment = lru_cache(maxsize=4096)(from_micros)
+_decimal: Callable[[Any], Decimal] = lru_cache(maxsize=256)(Decimal)
 
 
 def to_row(row_type: type[R], values: Iterable[Any]) -> R:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -22,6 +22,8 @@ class Cursor(Protocol):
     def rowcount(self) -> int: ...
 
     def fetchall(self) -> Sequence[Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Connection(Protocol):
@@ -77,7 +79,7 @@ class Transaction:
 
     def many(self, row_type: type[R], statement: str, **parameters: object) -> list[R]:
         """Rows of a statement that names the columns of `row_type` in their order, as those of `sql` do."""
-        return [to_row(row_type, _values_of(row)) for row in self._execute(statement, parameters).fetchall()]
+        return [to_row(row_type, _values_of(row)) for row in self._execute(statement, parameters)]
 
     def scalar(self, statement: str, **parameters: object) -> Any:
         """The first column of the first row; None when there is no row."""
@@ -88,8 +90,7 @@ class Transaction:
 
     def pairs(self, statement: str, **parameters: object) -> dict[Any, Any]:
         """First column -> second column of what a statement finds."""
-        found = self._execute(statement, parameters).fetchall()
-        return {first: second for first, second, *_ in map(_values_of, found)}
+        return {first: second for first, second, *_ in map(_values_of, self._execute(statement, parameters))}
 
     def counts(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a statement that groups, as they are."""
