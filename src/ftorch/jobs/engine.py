@@ -6,8 +6,6 @@ it may have waited. Whatever it raises is noted on its row and tried again later
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,24 +16,23 @@ from itertools import islice
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from ftorch.core.errors import CredentialsError, FtorchError, RateLimitedError
+from ftorch.core.errors import FtorchError
 from ftorch.jobs import advance, bills, stage, submit
 from ftorch.jobs.caps import Caps
 from ftorch.jobs.context import Context
-from ftorch.jobs.decide import FETCH_TRIES, Policy, decide, moments
+from ftorch.jobs.decide import Policy, decide, moments
 from ftorch.jobs.fetch import fetch
 from ftorch.jobs.lanes import Lanes, Pool, Work
-from ftorch.jobs.meter import BUG, OK, Meter, Unmetered
+from ftorch.jobs.meter import OK, Meter, Unmetered
 from ftorch.jobs.mirror import Mirror
-from ftorch.jobs.pace import Pace
-from ftorch.jobs.reap import SWEEP_EVERY_S, providers_used, sweep
+from ftorch.jobs.outcomes import note_failure, outcome_of, words_of
 from ftorch.jobs.rights import Alone, Rights
 from ftorch.jobs.serial import account_of
 from ftorch.jobs.states import TERMINAL, Decision, JobState, Step, StepKind
+from ftorch.jobs.walks import Walks
 from ftorch.providers.base import Capabilities
 from ftorch.store import JobRow, RunRow, Transaction
 
-_OBSERVE = "observe"
 _IDLE_BEYOND = timedelta(minutes=10)
 _TRY_TO_OPEN_AGAIN = timedelta(seconds=30)
 _AT_ONCE = 1000
@@ -96,21 +93,18 @@ class Engine:
         self._lanes = Lanes(context.clock.boot_s, self._requests_per_second, pool)
         self._caps = Caps(context.caps)
         self._policies: dict[str, Policy] = {}
-        self._paces: dict[str, Pace] = {}
         self._wakes: dict[str, datetime] = {}
         self._due: dict[str, None] = {}
         self._looked_at_all_s = float("-inf")
-        self._swept_s: dict[str, float] = {}
-        self._sweep_due_s = float("-inf")
-        self._random = random.Random()  # noqa: S311  jitter, not a secret
+        self._walks = Walks(context, self._lanes, self._rights, self._meter)
         self.progressed = self._lanes.progressed
 
     def tick(self) -> Tick:
         """One pass: states brought up to date in one commit, due steps and observations started in threads."""
         now = self._context.clock.now()
         changed = self._mirror.refresh(self._context.store.read())
-        self._start_sweeps()
-        next_walk_s = self._walk()
+        self._walks.start_sweeps()
+        next_walk_s = self._walks.start_walks(self._mirror.runs())
         # Providers answer while we decide: after a restart with ten thousand jobs nobody waits for all of them.
         self._lanes.start_due()
         self._caps.count(self._mirror.runs(), self._mirror.jobs)
@@ -177,8 +171,8 @@ class Engine:
             self._wake_at(job.id, [at for at in moments(job, runs, self._capabilities) if at > now])
         except FtorchError as error:
             self._wake_at(job.id, [] if job.ended_at else [now + _TRY_TO_OPEN_AGAIN])
-            if job.detail != _words(error):
-                self._context.change_job(job, "waits", _words(error), detail=_words(error))
+            if job.detail != words_of(error):
+                self._context.change_job(job, "waits", words_of(error), detail=words_of(error))
             return None
         return decision
 
@@ -229,51 +223,35 @@ class Engine:
 
     def _begin(self, job: JobRow, step: Step) -> None:
         """Queue a step, unless one for the same run is under way, its place is taken, or it is not ours to do."""
-        provider = step.run.provider if step.run else job.provider
-        account = step.run.account if step.run else account_of(job)
-        is_ours = (
-            self._context.has_files_of(job) if step.kind in _NEEDS_FILES else self._rights.leads(provider, account)
-        )
-        if not is_ours:
+        if not self._may(job, step):
             return
         if step.kind is StepKind.OPEN_RUN and not self._caps.take(job):
             return
         self._lanes.add(
             Work(
                 key=f"{job.id}/{step.worker_key}",
-                lane=provider,
+                lane=_place(job, step)[0],
                 call=partial(self._guarded, job, step),
                 cost=0.0 if step.kind in _ASKS_NOBODY else 1.0,
                 is_urgent=step.kind in _URGENT,
             )
         )
 
-    def _may(self, job: JobRow, step: Step, provider: str) -> bool:
+    def _may(self, job: JobRow, step: Step) -> bool:
         if step.kind in _NEEDS_FILES:
             return self._context.has_files_of(job)
-        return self._rights.leads(provider, step.run.account if step.run else account_of(job))
+        return self._rights.leads(*_place(job, step))
 
     def _guarded(self, job: JobRow, step: Step) -> None:
         about = {"job": job.id, "run": step.run.key} if step.run else {"job": job.id}
         # Bound here, in the thread of the step: every line below says whose it is.
         with bound_contextvars(**about):
-            self._meter.step(step.kind, self._outcome(job, step))
-
-    def _outcome(self, job: JobRow, step: Step) -> str:
-        try:
-            self._step(job.id, step)
-        except FtorchError as error:
-            log.warning("step failed", step=step.kind, code=error.code, error=error.message)
-            if isinstance(error, RateLimitedError):
-                self._lanes.slow_down(step.run.provider if step.run else job.provider, error.retry_after_s)
-            self._note_failure(job, step, _words(error), _asked_pause(error))
-            return error.code
-        except Exception:  # the outer edge: other jobs go on, and the traceback is in the log
-            log.exception("step raised", step=step.kind)
-            self._note_failure(job, step, "a bug in ftorch; see the daemon's log", timedelta(0))
-            return BUG
-        log.info("step done", step=step.kind)
-        return OK
+            tell = partial(note_failure, self._context, job, step)
+            call = partial(self._step, job.id, step)
+            outcome = outcome_of("step", call, _place(job, step)[0], self._lanes, tell, step=step.kind)
+            if outcome == OK:
+                log.info("step done", step=step.kind)
+            self._meter.step(step.kind, outcome)
 
     def _step(self, job_id: str, step: Step) -> None:
         """Carry out a step that is still wanted: it may have waited for its turn."""
@@ -307,126 +285,7 @@ class Engine:
             case _:
                 raise ValueError(f"step {step.kind} came without its run")
 
-    def _walk(self) -> float | None:
-        """Start one batched reading per provider that is due; returns the seconds until the next one."""
-        open_runs: dict[str, list[RunRow]] = defaultdict(list)
-        for run in self._mirror.runs():
-            if run.ended_at is None and run.state is not None:
-                open_runs[run.provider].append(run)
-        for gone in self._paces.keys() - open_runs.keys():
-            del self._paces[gone]
-        now_s = self._context.clock.boot_s()
-        waits = [
-            self._walk_one(name, runs, now_s)
-            for name, runs in open_runs.items()
-            if self._can_open(name) and self._rights.leads(name)
-        ]
-        return min(waits, default=None)
 
-    def _walk_one(self, name: str, runs: Sequence[RunRow], now_s: float) -> float:
-        capabilities = self._capabilities(name)
-        if name not in self._paces:
-            self._paces[name] = Pace(capabilities.min_poll_s, self._random)
-        pace = self._paces[name]
-        if any(run.observed_at is None for run in runs):
-            pace.ended(had_news=True)
-        if pace.due_s <= now_s:
-            pages = 1 + len(runs) // capabilities.list_page_size if capabilities.list_page_size else 1
-            call = partial(self._observe, name, list(runs), pace)
-            if self._lanes.add(Work(f"/observe {name}", name, call, cost=pages, is_urgent=True)):
-                pace.started(now_s)
-        return pace.due_s - now_s
-
-    def _observe(self, name: str, runs: Sequence[RunRow], pace: Pace) -> None:
-        with bound_contextvars(provider=name):
-            self._meter.step(_OBSERVE, self._outcome_of_walk(name, runs, pace))
-
-    def _outcome_of_walk(self, name: str, runs: Sequence[RunRow], pace: Pace) -> str:
-        try:
-            if ours := [run for run in runs if self._is_ours(run)]:
-                pace.ended(had_news=advance.observe(self._context, self._context.open_provider(name), ours))
-                submit.prove_search(self._context, ours)
-        except FtorchError as error:
-            log.warning("walk failed", code=error.code, error=error.message)
-            if isinstance(error, RateLimitedError):
-                self._lanes.slow_down(name, error.retry_after_s)
-            return error.code
-        except Exception:  # the outer edge: other providers go on, and the traceback is in the log
-            log.exception("walk raised")
-            return BUG
-        return OK
-
-    def _start_sweeps(self) -> None:
-        """At the start and every ten minutes: look where we ever ran something for runs without an open row."""
-        now_s = self._context.clock.boot_s()
-        if now_s < self._sweep_due_s:
-            return
-        self._sweep_due_s = now_s + _LOOK_AT_ALL_S
-        for name in filter(self._can_open, providers_used(self._context)):
-            is_due = now_s - self._swept_s.get(name, float("-inf")) >= SWEEP_EVERY_S
-            if is_due and self._rights.leads(name):
-                self._swept_s[name] = now_s
-                self._lanes.add(Work(f"/sweep {name}", name, partial(self._sweep, name)))
-
-    def _sweep(self, name: str) -> None:
-        try:
-            sweep(self._context, self._context.open_provider(name))
-        except FtorchError as error:
-            log.warning("sweep failed", provider=name, code=error.code, error=error.message)
-            if isinstance(error, RateLimitedError):
-                self._lanes.slow_down(name, error.retry_after_s)
-        except Exception:  # the outer edge: other providers go on, and the traceback is in the log
-            log.exception("sweep raised", provider=name)
-
-    def _is_ours(self, run: RunRow) -> bool:
-        """The credentials see the run; where they do not, its row says so, unless another daemon's do."""
-        if not self._rights.leads(run.provider, run.account):
-            return False
-        try:
-            self._context.check_account(run)
-        except CredentialsError as error:
-            if run.detail != _words(error):
-                self._context.change_run(run, "waits", _words(error), detail=_words(error))
-            return False
-        return True
-
-    def _can_open(self, provider: str) -> bool:
-        try:
-            self._capabilities(provider)
-        except FtorchError:
-            return False
-        return True
-
-    def _note_failure(self, job: JobRow, step: Step, words: str, pause: timedelta) -> None:
-        """Note what went wrong where people look, and come back later: each time a little later.
-
-        Not before the pause that the provider has asked for.
-        """
-        run = self._context.store.run(step.run.key) if step.run else None
-        soonest = self._context.clock.now() + pause
-        if run is not None:
-            next_at = max(self._context.later(run.failures), soonest)
-            self._context.change_run(run, f"{step.kind} failed", words, failures=run.failures + 1, next_at=next_at)
-            if step.kind is StepKind.FETCH and run.failures + 1 >= FETCH_TRIES:
-                log.error("the adapter could not be fetched", job=job.id, run=run.key)
-            return
-        read = self._context.store.job(job.id)
-        if read is not None:
-            self._context.change_job(
-                read,
-                f"{step.kind} failed",
-                words,
-                detail=words,
-                failures=read.failures + 1,
-                next_at=max(self._context.later(read.failures), soonest),
-            )
-
-
-def _asked_pause(error: FtorchError) -> timedelta:
-    return timedelta(seconds=error.retry_after_s) if isinstance(error, RateLimitedError) else timedelta(0)
-
-
-def _words(error: FtorchError) -> str:
-    if isinstance(error, RateLimitedError):
-        return f"{error.message}; asked to wait {error.retry_after_s:.0f} s"
-    return f"{error.message}\nhint: {error.hint}" if error.hint else error.message
+def _place(job: JobRow, step: Step) -> tuple[str, str | None]:
+    """The provider and the account that a step is about."""
+    return (step.run.provider, step.run.account) if step.run else (job.provider, account_of(job))
