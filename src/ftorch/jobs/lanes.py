@@ -40,7 +40,7 @@ class Bucket:
         """Take tokens for one work. A work that costs more than a full bucket waits for a full one."""
         self._fill(now_s)
         most = max(1.0, self._rate)
-        if now_s < self._closed_until_s or self._tokens < min(count, most):
+        if self.is_closed(now_s) or self._tokens < min(count, most):
             return False
         self._tokens -= count
         return True
@@ -50,18 +50,23 @@ class Bucket:
         missing = max(0.0, min(count, max(1.0, self._rate)) - self._tokens)
         return max(self._closed_until_s - now_s, missing / self._rate)
 
+    def is_closed(self, now_s: float) -> bool:
+        """The pause that the provider has asked for is not over."""
+        return now_s < self._closed_until_s
+
     def slow_down(self, pause_s: float, now_s: float) -> None:
         """The provider has said that it is too much: nothing before its pause, half as much after it."""
         self._closed_until_s = max(self._closed_until_s, now_s + max(pause_s, _PAUSE_S))
         self._rate = max(self._rate / 2, self._full_rate * _SLOWEST)
-        self._tokens = min(self._tokens, 1.0)
+        # No tokens come together during the pause: after it goes one call, not all that have waited.
+        self._tokens, self._at_s = min(self._tokens, 1.0), self._closed_until_s
         self._slowed_s = now_s
 
     def _fill(self, now_s: float) -> None:
         if self._rate < self._full_rate and now_s - self._slowed_s >= _FASTER_AFTER_S:
             self._rate, self._slowed_s = min(self._full_rate, self._rate * 2), now_s
-        self._tokens = min(max(1.0, self._rate), self._tokens + (now_s - self._at_s) * self._rate)
-        self._at_s = now_s
+        self._tokens = min(max(1.0, self._rate), self._tokens + max(0.0, now_s - self._at_s) * self._rate)
+        self._at_s = max(self._at_s, now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,10 @@ class Lanes:
 
     def _run(self, work: Work) -> None:
         with self._lock:
+            if work.cost and self._bucket(work.lane).is_closed(self._boot_s()):
+                # It had its token and waited for a thread; since then the provider has asked everybody for a pause.
+                self._waiting[work.lane].appendleft(work)
+                return
             self._running += 1
         try:
             work.call()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -85,8 +86,10 @@ class Walks:
             self._meter.step(_OBSERVE, outcome)
 
     def _observe(self, name: str, runs: Sequence[RunRow], pace: Pace) -> None:
+        began_s = time.thread_time()
         if ours := [run for run in runs if self._is_ours(run)]:
-            pace.ended(had_news=advance.observe(self._context, self._context.open_provider(name), ours))
+            had_news = advance.observe(self._context, self._context.open_provider(name), ours)
+            pace.ended(had_news=had_news, cpu_s=time.thread_time() - began_s)
             submit.prove_search(self._context, ours)
 
     def _sweep(self, name: str) -> None:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,7 +56,15 @@ def test_a_refusal_closes_the_bucket_for_as_long_as_it_asks_and_halves_it() -> N
 
     assert not bucket.take(1, 29.9)
     assert [bucket.take(1, 30.0 + i / 2) for i in range(3)] == [True, True, True]
-    assert [bucket.take(1, 31.0 + i / 10) for i in range(3)] == [True, False, False]
+    assert [bucket.take(1, 31.5 + i / 10) for i in range(3)] == [True, False, False]
+
+
+def test_after_a_pause_goes_one_call_and_not_all_that_waited() -> None:
+    bucket = Bucket(100.0, 0.0)
+
+    bucket.slow_down(30.0, 0.0)
+
+    assert [bucket.take(1, 30.0) for _ in range(3)] == [True, False, False]
 
 
 def test_a_bucket_comes_back_to_its_rate_when_nothing_is_refused() -> None:
@@ -69,6 +80,37 @@ def test_two_works_with_one_key_are_never_under_way_at_once(lanes: Lanes) -> Non
     assert lanes.add(Work("a", "cloud", nothing))
     assert not lanes.add(Work("a", "cloud", nothing))
     assert lanes.under_way == 1
+
+
+class Later(Executor):
+    """Threads that begin when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.calls.append(partial(call, *args, **kwargs))
+
+    def begin(self) -> None:
+        waiting, self.calls = self.calls, []
+        for call in waiting:
+            call()
+
+
+def test_a_work_that_waited_for_a_thread_waits_for_the_pause_too(clock: ManualClock) -> None:
+    threads, done = Later(), threading.Event()
+    lanes = Lanes(clock.boot_s, lambda _: 10.0, lambda _count, _name: threads)
+    lanes.add(Work("a", "cloud", done.set))
+    lanes.start_due()
+    lanes.slow_down("cloud", 60.0)
+
+    threads.begin()
+    was_done = done.is_set()
+    clock.advance(61)
+    lanes.start_due()
+    threads.begin()
+
+    assert (was_done, done.is_set()) == (False, True)
 
 
 def test_a_lane_without_tokens_does_not_hold_up_another(lanes: Lanes) -> None:
@@ -92,6 +134,15 @@ def test_slow_steps_never_hold_up_what_is_urgent(lanes: Lanes, clock: ManualCloc
 
     assert done.wait(5)
     release.set()
+
+
+def test_a_walk_that_takes_long_to_read_rests_four_times_as_long() -> None:
+    pace = Pace(5.0, random.Random(1))
+
+    pace.ended(had_news=True, cpu_s=2.0)
+    pace.started(0.0)
+
+    assert 8.0 * 0.9 <= pace.due_s <= 8.0 * 1.1
 
 
 def test_a_pace_slows_down_to_twice_the_shortest_interval_and_comes_back_with_news() -> None:
