@@ -16,12 +16,13 @@ from contract.wire_contract import RETRY_AFTER_S, Traffic, WireBench, WireContra
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import RunRejectedError
 from ftorch.costs.items import Window
+from ftorch.emulators.server import Fault
 from ftorch.jobs.bundle import make_bundle
 from ftorch.manifest.schema import Resources
 from ftorch.providers.base import Bills, Observation, Provider, RunOrder, RunRef, RunState
 from ftorch.providers.http import Http
 from sample.api import PAGE
-from sample.emulator import KEY, OTHER_KEY, AcmeEmulator, Fault
+from sample.emulator import KEY, OTHER_KEY, AcmeEmulator
 from sample.provider import AcmeProvider
 from sample.service import Service
 from sample.settings import KEY_VARIABLE, URL_VARIABLE

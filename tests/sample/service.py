@@ -16,21 +16,14 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from ftorch.core.clock import Clock, rfc3339
-from sample.adapter import damaged, trained_files
+from ftorch.emulators.adapters import damaged, trained_files
+from ftorch.emulators.server import RefusedError
 
 QUEUE_S, WORK_S, SAVE_S, RELEASE_S = 5, 60, 2, 2
 STEPS = 12
 LOG_PAGE = 5
 _HOUR = timedelta(hours=1)
 _NANO = Decimal("0.000000001")
-
-
-class RefusedError(Exception):
-    """acme says no: an HTTP status, a code and words."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message = status, code, message
 
 
 @dataclass(frozen=True, slots=True)
