@@ -83,6 +83,7 @@ def _about_run(run: RunHistory) -> Iterator[tuple[str, object]]:
         ("paid time", None if run.paid_seconds is None else duration(int(run.paid_seconds))),
         ("tokens", run.trained_tokens),
         ("hold", run.hold),
+        ("accrual", money(run.accrual) if run.accrual else None),
         ("spend", money(run.spend)),
     )
     return ((words, value) for words, value in lines if value not in (None, ""))

@@ -13,6 +13,7 @@ from ftorch.cli.output import duration, print_json, say, table
 from ftorch.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from ftorch.costs.estimate import Estimate
     from ftorch.jobs.preview import PlanView
 
 _PROVIDERS = ("local", "together", "modal", "lambda", "anyscale", "ray", "ssh")
@@ -102,8 +103,7 @@ def show_changes(view: PlanView) -> None:
 def show_estimate(view: PlanView) -> None:
     """The estimate with its interval and its source; never called cost."""
     computed = view.estimate
-    time = f"{duration(computed.seconds)} ({duration(computed.seconds_low)} to {duration(computed.seconds_high)})"
-    say(f"estimate: {time} on {view.provider}, {computed.basis}")
+    say(f"estimate: {_time(computed)} on {view.provider}, {computed.basis}")
     if computed.amount is None:
         say(f"estimate: price unknown ({computed.lines[0].source})")
     else:
@@ -112,6 +112,14 @@ def show_estimate(view: PlanView) -> None:
         )
     if view.price_source not in ("declared", "none"):
         say(f"live check of {view.provider}: {view.live_check}")
+
+
+def _time(computed: Estimate) -> str:
+    """How long it takes, with its interval; a provider that bills by tokens does not say."""
+    seconds, low, high = computed.seconds, computed.seconds_low, computed.seconds_high
+    if seconds is None or low is None or high is None:
+        return "time unknown"
+    return f"{duration(seconds)} ({duration(low)} to {duration(high)})"
 
 
 def _show_plan(view: PlanView) -> None:

@@ -21,6 +21,7 @@ JOB_LIMIT = "budget.limit"
 _RAISE = {
     JOB_LIMIT: "raise budget.limit in the manifest, then run `ftorch submit MANIFEST --again`",
 }
+_WHEN_FREE = "it starts when other runs have ended and cost less than was held for them"
 _RAISE_RULE = "raise its limit in ftorch.toml or wait for the next period, then run `ftorch submit MANIFEST --again`"
 
 Period = Literal["day", "week", "month", "year"]
@@ -78,6 +79,9 @@ def bound(
         return Bound(wanted_s, _worst(wanted_s, rate, estimate, overhead_s), MAX_DURATION if wanted_s else None)
     tightest = min(limits, key=lambda limit: limit.left.amount)
     affordable_s = seconds_for(tightest.left, rate, overhead_s)
+    if rate is None and estimate.amount is not None and estimate.amount > tightest.left > _NOTHING:
+        # No deadline can bound what is billed by something else than time.
+        raise _too_dear(tightest, estimate)
     if tightest.left.amount <= 0 or (affordable_s is not None and affordable_s <= 0):
         raise _used_up(tightest, rate, overhead_s)
     is_own = wanted_s is not None and (affordable_s is None or wanted_s <= affordable_s)
@@ -135,11 +139,21 @@ def _check_one(plan: Plan, estimate: Estimate, limit: Limit) -> None:
     )
 
 
+def _too_dear(limit: Limit, estimate: Estimate) -> BudgetError:
+    words = (
+        f"the run costs {estimate.amount} ({estimate.basis}), above what is left of {limit.name}, {limit.limit}: "
+        f"{limit.spent} is spent, {limit.held} is held"
+    )
+    if estimate.amount is not None and estimate.amount <= limit.limit - limit.spent:
+        return HeldError(words, hint=_WHEN_FREE)
+    return BudgetError(words, hint=_RAISE.get(limit.name, _RAISE_RULE))
+
+
 def _used_up(limit: Limit, rate: Decimal | None, overhead_s: float) -> BudgetError:
     words = f"{limit.name}, {limit.limit}, is used up: {limit.spent} is spent, {limit.held} is held"
     without_holds = seconds_for(limit.limit - limit.spent, rate, overhead_s)
     if limit.held.amount > 0 and limit.spent < limit.limit and (without_holds is None or without_holds > 0):
-        return HeldError(words, hint="it starts when other runs have ended and cost less than was held for them")
+        return HeldError(words, hint=_WHEN_FREE)
     return BudgetError(words, hint=_RAISE.get(limit.name, _RAISE_RULE))
 
 

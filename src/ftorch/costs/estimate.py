@@ -10,7 +10,9 @@ from decimal import Decimal
 from math import ceil
 
 from ftorch.core.money import Money
-from ftorch.manifest.plan import Plan
+from ftorch.costs.items import Quote
+from ftorch.costs.prices import TokenPrice
+from ftorch.manifest.plan import Plan, TokenSource
 from ftorch.manifest.schema import Dpo
 
 # Forward and backward through frozen weights: 2 + 2 operations per weight and token, plus the adapter's own share.
@@ -22,6 +24,12 @@ _DPO_FACTOR = Decimal("1.5")
 _OPERATIONS_PER_CORE_SECOND = Decimal(33_000_000_000)
 _START_S = Decimal(15)
 _SPREAD = (Decimal("0.4"), Decimal("3"))
+
+_TOKEN_SPREAD = {
+    # Providers count with the same tokenizer and differ by a few tokens a row; ours without one is a rule of thumb.
+    TokenSource.TOKENIZER: (Decimal("0.97"), Decimal("1.03")),
+    TokenSource.ESTIMATE: (Decimal("0.75"), Decimal("1.35")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +46,11 @@ class EstimateLine:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds and money with their interval; `amount` is None when nobody named a price."""
+    """Seconds and money with their interval; None where nobody can tell, or named a price."""
 
-    seconds: int
-    seconds_low: int
-    seconds_high: int
+    seconds: int | None
+    seconds_low: int | None
+    seconds_high: int | None
     amount: Money | None
     amount_low: Money | None
     amount_high: Money | None
@@ -72,6 +80,22 @@ def for_machine_here(plan: Plan, *, cores: int, rate: Decimal | None) -> Estimat
     if not weights:
         basis = "start-up only: the size of the base model is not in the catalogue"
     return _by_time(ceil(_START_S + work), low, high, rate, basis)
+
+
+def for_tokens(plan: Plan, price: TokenPrice) -> Estimate:
+    """Training that is billed by trained tokens. How long it takes is the provider's affair, and not guessed."""
+    tokens = trained_tokens(plan)
+    low, high = (price.for_tokens(ceil(tokens * spread)) for spread in _TOKEN_SPREAD[plan.dataset.token_source])
+    amount = price.for_tokens(tokens)
+    line = EstimateLine("trained tokens", Decimal(tokens), "token", price.per_million / 1_000_000, amount, price.words)
+    basis = f"{tokens:,} trained tokens, {plan.dataset.token_source.value}"
+    return Estimate(None, None, None, amount, low, high, (line,), basis)
+
+
+def quoted(quote: Quote) -> Estimate:
+    """The provider's own price in place of our estimate: what it says is what is held."""
+    line = EstimateLine("quote", Decimal(1), "run", quote.amount.amount, quote.amount, quote.source)
+    return Estimate(None, None, None, quote.amount, quote.amount, quote.amount, (line,), quote.source)
 
 
 def _by_time(seconds: int, low: int, high: int, rate: Decimal | None, basis: str) -> Estimate:

@@ -142,7 +142,7 @@ def _run_row(
 ) -> RunRow:
     """The row that was lost, as far as it can be known, with a hold of its own. Raises BudgetError."""
     now = context.clock.now()
-    allowed = bound(tx, job.id, plan, placement, now, overhead_s)
+    allowed = bound(tx, job, plan, placement, now, overhead_s)
     return RunRow(
         key=ref.key,
         job_id=job.id,

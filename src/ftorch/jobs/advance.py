@@ -88,8 +88,15 @@ def _is_news(run: RunRow, seen: Observation) -> bool:
         return True
     if seen.state is RunState.ABSENT or run.absent_at is not None:
         return True
-    known = (run.state, run.provider_status, run.detail, run.progress)
-    return known != (seen.state.value, seen.provider_status, seen.detail, progress_text(seen.progress))
+    known = (run.state, run.provider_status, run.detail, run.progress, run.accrual_micro)
+    accrual_micro = seen.accrual.micro if seen.accrual else run.accrual_micro
+    return known != (
+        seen.state.value,
+        seen.provider_status,
+        seen.detail,
+        progress_text(seen.progress),
+        accrual_micro,
+    )
 
 
 def _apply(context: Context, tx: Transaction, run: RunRow, seen: Observation) -> None:

@@ -154,6 +154,8 @@ def why_stop(run: RunRow, now: datetime, capabilities: Capabilities) -> JobReaso
     """
     if run.rate is not None and run.agreed_rate is not None and run.rate > run.agreed_rate * _RATE_TOLERANCE:
         return JobReason.RATE_ABOVE_PLAN
+    if run.bounded_by is not None and (run.accrual_micro or 0) > run.hold_micro:
+        return JobReason.PRICE_ABOVE_HOLD
     if _outlived(run, now, capabilities):
         return JobReason.DEADLINE if run.bounded_by in (None, MAX_DURATION) else JobReason.OVER_BUDGET
     return None

@@ -5,19 +5,31 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from ftorch.core.clock import from_micros, to_micros
+from ftorch.core.money import Money
+from ftorch.costs.items import Quote
 from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import Observation, Placement, Progress, RunRef, RunState, Staged
 from ftorch.store import JobRow, RunRow
 
 
-def staged_text(staged: Staged, account: str) -> str:
-    return json.dumps({"account": account, "staged": asdict(staged)})
+def staged_text(staged: Staged, account: str, quote: Quote | None = None) -> str:
+    kept: dict[str, object] = {"account": account, "staged": asdict(staged)}
+    if quote is not None:
+        kept["quote"] = {"micro": quote.amount.micro, "as_of": to_micros(quote.as_of), "source": quote.source}
+    return json.dumps(kept)
 
 
 def staged_value(text: str) -> tuple[Staged, str]:
     """What was staged, and the account that it was staged for."""
     kept = json.loads(text)
     return Staged(**kept["staged"]), kept["account"]
+
+
+def quote_of(job: JobRow) -> Quote | None:
+    """The provider's own price for the job, as it was when its data was staged."""
+    kept = json.loads(job.staged).get("quote") if job.staged else None
+    return Quote(Money.from_micro(kept["micro"]), from_micros(kept["as_of"]), kept["source"]) if kept else None
 
 
 def account_of(job: JobRow) -> str | None:
@@ -60,6 +72,7 @@ def history(run: RunRow) -> list[Observation]:
         billable_from=run.billable_from,
         billable_to=run.billable_to,
         trained_tokens=run.trained_tokens,
+        accrual=None if run.accrual_micro is None else Money.from_micro(run.accrual_micro),
         detail=run.detail,
         retry_event=RetryEvent(run.retry_event) if run.retry_event else None,
     )
@@ -80,6 +93,7 @@ def changes(seen: Observation) -> dict[str, object]:
         "billable_from": seen.billable_from,
         "billable_to": seen.billable_to,
         "trained_tokens": seen.trained_tokens,
+        "accrual_micro": seen.accrual.micro if seen.accrual else None,
         "retry_event": seen.retry_event.value if seen.retry_event else None,
         "progress": progress_text(seen.progress),
     }

@@ -23,17 +23,19 @@ _ASK_AGAIN = timedelta(seconds=5)
 
 
 def stage(context: Context, job: JobRow) -> None:
-    """Bring the bundle to the job's provider; again until the provider has it ready."""
+    """Bring the bundle to the job's provider, again until it has it ready; then ask for its own price, once."""
     plan = context.plan(job)
     provider = context.open_provider(job.provider)
     try:
         account = context.account(job.provider)
         staged = provider.stage(plan, make_bundle(plan, Path(job.dataset)))
+        quote = provider.quote(plan, staged) if staged.ready else None
     except RunRejectedError as error:
         end_job(context, job, JobState.FAILED, JobReason.REJECTED, error.message)
         return
     if staged.ready:
-        context.change_job(job, "staged", staged=staged_text(staged, account), failures=0, detail="")
+        words = f"quote: {quote.amount}, {quote.source}" if quote else ""
+        context.change_job(job, "staged", words, staged=staged_text(staged, account, quote), failures=0, detail="")
     else:
         context.change_job(job, detail=staged.waiting_for or "", next_at=context.clock.now() + _ASK_AGAIN)
 
@@ -80,7 +82,7 @@ def _insert(
 ) -> None:
     """The run, its hold and the job's new version in one commit: of two attempts to open a run, one wins."""
     capabilities = context.open_provider(job.provider).capabilities
-    allowed = bound(tx, job.id, plan, placement, now, capabilities.overhead_s)
+    allowed = bound(tx, job, plan, placement, now, capabilities.overhead_s)
     run = RunRow(
         key=run_key(context.installation, context.ids.ulid(now)),
         job_id=job.id,

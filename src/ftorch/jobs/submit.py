@@ -71,7 +71,7 @@ def _elsewhere(context: Context, job: JobRow, run: RunRow, sent: RunRow, why: st
         # The hold of the place that had no room makes way for that of the next one.
         if not tx.update_run(sent, hold_micro=0):
             return
-        allowed = bound(tx, job.id, plan, placement, now, overhead_s)
+        allowed = bound(tx, job, plan, placement, now, overhead_s)
         moved = tx.one(RunRow, sql.RUN, key=run.key)
         assert moved is not None
         context.change_run_in(

@@ -27,7 +27,7 @@ class Spend:
     currency: str
     source: str | None
     status: str
-    """`none` before any charge, then the kind of the newest entries: provisional, billed, adjusted."""
+    """`none` before any charge, then the kind of the newest entries: provisional, billed, adjusted; or `accrual`."""
 
     @property
     def money(self) -> Money | None:
@@ -53,6 +53,9 @@ class RunView:
     started_at: datetime | None
     ended_at: datetime | None
     paid_seconds: Decimal | None
+    accrual: Spend | None
+    """Probably spent when it was last observed, while the run is not in the ledger: the provider's own figure, else its
+    rate and time."""
     spend: Spend
 
 
@@ -239,8 +242,21 @@ def _run_view(run: RunRow, entries: Sequence[LedgerRow]) -> RunView:
         started_at=run.started_at or run.billable_from,
         ended_at=run.ended_at,
         paid_seconds=_seconds(run),
+        accrual=_accrual(run),
         spend=spend_of(entries),
     )
+
+
+def _accrual(run: RunRow) -> Spend | None:
+    if run.charged_at is not None:
+        return None
+    if run.accrual_micro is not None:
+        return Spend(Decimal(run.accrual_micro) / MICRO, USD, "run_record", "accrual")
+    until = run.billable_to or run.observed_at
+    if run.rate is None or run.billable_from is None or until is None:
+        return None
+    micro = Money(run.rate * Decimal((until - run.billable_from).total_seconds()) / 3600).micro
+    return Spend(Decimal(micro) / MICRO, USD, "measured_time", "accrual")
 
 
 def _seconds(run: RunRow) -> Decimal | None:

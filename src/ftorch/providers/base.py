@@ -17,7 +17,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
+from ftorch.core.money import Money
 from ftorch.costs.items import LineItem, Quote, SpendSource, Window
+from ftorch.costs.prices import TokenPrice
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import RetryEvent
 
@@ -165,6 +167,8 @@ class Placement:
     rate: Decimal | None
     """USD per hour of all that is billed while the run has it; None: billed otherwise, or nobody told."""
     detail: Mapping[str, str] = field(default_factory=dict)
+    token_price: TokenPrice | None = None
+    """For providers that bill by trained tokens: what our estimate goes by until they name a price themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,8 @@ class Observation:
     billable_from: datetime | None = None
     billable_to: datetime | None = None
     trained_tokens: int | None = None
+    accrual: Money | None = None
+    """What the provider says that the run costs so far, or will have cost; None: not said."""
     detail: str = ""
     """For people: why it ended, what it waits for."""
     retry_event: RetryEvent | None = None

@@ -56,7 +56,8 @@ class JobRow:
 class RunRow:
     """One training execution of a job. `sent_at` is the intent; the run may exist at the provider from then on.
 
-    `agreed_rate` is the placement's, `rate` what was read back. `bounded_by` names what set `max_duration_s`,
+    `agreed_rate` is the placement's, `rate` what was read back, `accrual_micro` what the provider says that it costs so
+    far or will have cost. `bounded_by` names what set `max_duration_s`,
     `stop_reason` why the engine stopped a run that was wanted, `absent_at` the first walk that did not see it any more.
     """
 
@@ -73,6 +74,7 @@ class RunRow:
     bounded_by: str | None = None
     resume_from: str | None
     hold_micro: int
+    accrual_micro: int | None = None
     remote_id: str | None = None
     place: str | None = None
     state: str | None = None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -7,10 +8,11 @@ import pytest
 from ftorch.core.errors import BudgetError
 from ftorch.core.money import Money
 from ftorch.costs.budget import JOB_LIMIT, Limit, bound, check
-from ftorch.costs.estimate import for_machine_here, trained_tokens
-from ftorch.manifest.plan import Plan
+from ftorch.costs.estimate import for_machine_here, for_tokens, trained_tokens
+from ftorch.costs.prices import TokenPrice
+from ftorch.manifest.plan import Plan, TokenSource
 from ftorch.manifest.schema import Budget
-from unit.plans import plan
+from unit.plans import facts, plan
 
 NOTHING = Money(Decimal(0))
 
@@ -74,3 +76,32 @@ def test_max_steps_cuts_the_tokens() -> None:
 
 def test_without_a_rate_the_estimate_has_no_amount() -> None:
     assert for_machine_here(plan(), cores=2, rate=None).amount is None
+
+
+PRICE = TokenPrice(Decimal("0.48"), Money(Decimal("4.00")), "the price list", date(2026, 2, 1))
+
+
+def test_tokens_are_priced_by_the_million_and_cost_the_minimum_at_least() -> None:
+    assert PRICE.for_tokens(10_000_000) == Money(Decimal("4.80"))
+    assert PRICE.for_tokens(8_333_333) == Money(Decimal("4.00"))
+
+
+def test_an_estimate_by_tokens_has_an_interval_as_wide_as_the_count_is_unsure() -> None:
+    counted = plan(dataset=facts(train_tokens=10**7, token_source=TokenSource.TOKENIZER))
+    guessed = plan(dataset=facts(train_tokens=10**7))
+
+    sure, unsure = for_tokens(counted, PRICE), for_tokens(guessed, PRICE)
+
+    assert sure.amount == unsure.amount == Money(Decimal("14.40"))
+    assert (sure.amount_low, sure.amount_high) == (Money(Decimal("13.968")), Money(Decimal("14.832")))
+    assert (unsure.amount_low, unsure.amount_high) == (Money(Decimal("10.80")), Money(Decimal("19.44")))
+    assert "0.48 USD per million tokens, at least 4.00 USD (the price list, 2026-02-01)" in sure.lines[0].source
+
+
+def test_a_run_that_is_billed_by_tokens_is_refused_where_it_does_not_fit() -> None:
+    dear = for_tokens(plan(dataset=facts(train_tokens=10**7)), PRICE)
+
+    with pytest.raises(
+        BudgetError, match=r"the run costs 14\.40 USD .*above what is left of budget\.limit, 10\.00 USD"
+    ):
+        bound(plan(), dear, rate=None, limits=own(10))

@@ -21,7 +21,9 @@ from ftorch.core.errors import (
 )
 from ftorch.core.files import sha256_file
 from ftorch.core.ids import installation_of
+from ftorch.core.money import Money
 from ftorch.costs.items import EntryKind, LineItem, Quote, SpendSource, Window, time_charge
+from ftorch.costs.prices import TokenPrice
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import (
@@ -100,6 +102,10 @@ class Cloud:
         self.hidden_until: datetime | None = None
         self.places: list[tuple[str, Decimal]] = [("gpu", RATE)]
         self.rate_now: Decimal = RATE
+        self.token_price: TokenPrice | None = None
+        """Billed by tokens instead of time."""
+        self.quoted: Money | None = None
+        self.accrual: Money | None = None
         self.is_fetchable = True
         self.prefix = ""
         self.enforces_deadlines = False
@@ -167,10 +173,13 @@ class CloudProvider:
         return Staged(True, bundle.sha256)
 
     def quote(self, plan: Plan, staged: Staged | None) -> Quote | None:
-        return None
+        self._cloud.asked["quote"] += 1
+        amount = self._cloud.quoted
+        return Quote(amount, self._cloud.clock.now(), "the cloud's own price") if amount and staged else None
 
     def placements(self, plan: Plan) -> Sequence[Placement]:
-        return [Placement(name, rate) for name, rate in self._cloud.places]
+        price = self._cloud.token_price
+        return [Placement(name, None if price else rate, token_price=price) for name, rate in self._cloud.places]
 
     def submit(self, order: RunOrder) -> RunRef:
         self._cloud.asked["submit"] += 1
@@ -281,4 +290,5 @@ class CloudProvider:
         seen = Observation(
             run.state, run.state.value, self._cloud.clock.now(), rate=self._cloud.rate_now, billable_from=run.created_at
         )
-        return replace(seen, billable_to=run.ended_at, retry_event=run.retry_event)
+        ended = replace(seen, billable_to=run.ended_at, retry_event=run.retry_event)
+        return replace(ended, rate=None if self._cloud.token_price else ended.rate, accrual=self._cloud.accrual)

@@ -8,12 +8,15 @@ from decimal import Decimal
 import pytest
 
 from ftorch.core.money import Money
+from ftorch.costs.prices import TokenPrice
 from ftorch.jobs.admit import ask_cancel
+from ftorch.jobs.views import job_views
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import Budget, BudgetRule, RetryEvent
 from ftorch.providers.base import RunState
 from unit.jobs.cloud import NAME, RATE
 from unit.jobs.desk import Desk
+from unit.jobs.rows import NOW
 from unit.plans import plan
 
 
@@ -196,3 +199,90 @@ def test_notify_lets_a_run_go_past_the_limit_and_says_so(desk: Desk, on_exceed: 
     [run] = desk.runs(job.id)
     assert (run.max_duration_s is None) == (on_exceed == "notify")
     assert ("over budget" in events(desk, job.id)) == (on_exceed == "notify" or desk.spent() > 30_000)
+
+
+def by_tokens(desk: Desk, minimum: str = "4.00") -> None:
+    desk.cloud.token_price = TokenPrice(Decimal("0.48"), usd(minimum), "the price list", NOW.date())
+
+
+def test_where_tokens_are_billed_the_estimate_is_held_and_no_deadline_set(desk: Desk) -> None:
+    by_tokens(desk)
+
+    job = desk.submit(limited("25.00"))
+    desk.run_until(lambda: bool(desk.cloud.runs))
+
+    [run] = desk.runs(job)
+    assert (run.hold_micro, run.max_duration_s, run.rate) == (4_000_000, None, None)
+
+
+def test_a_quote_takes_the_place_of_our_estimate_and_is_asked_for_once(desk: Desk) -> None:
+    by_tokens(desk)
+    desk.cloud.quoted = usd("7.25")
+
+    job = desk.submit(limited("25.00"))
+    desk.run_until(lambda: bool(desk.cloud.runs))
+
+    [run] = desk.runs(job)
+    assert (run.hold_micro, desk.cloud.asked["quote"]) == (7_250_000, 1)
+    [staged] = [event.detail for event in desk.context.store.events_of(job) if event.event == "staged"]
+    assert staged == "quote: 7.25 USD, the cloud's own price"
+
+
+def test_a_quote_above_the_limit_ends_the_job_before_anything_is_sent(desk: Desk) -> None:
+    by_tokens(desk)
+    desk.cloud.quoted = usd("25.01")
+
+    job = desk.finish(desk.submit(limited("25.00")))
+
+    assert (job.state, job.reason, desk.cloud.runs) == ("failed", "over_budget", [])
+    assert (
+        "the run costs 25.01 USD (the cloud's own price), above what is left of budget.limit, 25.00 USD" in job.detail
+    )
+
+
+def test_of_two_quotes_that_do_not_fit_a_rule_together_one_waits(desk: Desk) -> None:
+    by_tokens(desk)
+    desk.cloud.quoted = usd("6.00")
+
+    jobs = [desk.submit(ruled("10.00", name=name)) for name in ("a", "b")]
+    desk.run_until(lambda: bool(desk.cloud.runs))
+    desk.settle()
+    waiting = [len(desk.runs(job)) for job in jobs]
+
+    assert waiting == [1, 0]
+    assert {desk.finish(job).state for job in jobs} == {"succeeded"}
+
+
+@pytest.mark.parametrize(("accrual", "state"), [("7.25", "succeeded"), ("7.26", "failed")])
+def test_a_run_whose_provider_names_a_price_above_its_hold_is_stopped(desk: Desk, accrual: str, state: str) -> None:
+    by_tokens(desk)
+    desk.cloud.quoted = usd("7.25")
+    desk.cloud.accrual = usd(accrual)
+
+    job = desk.finish(desk.submit(limited("25.00")))
+
+    assert job.state == state
+    assert desk.runs(job.id)[0].stop_reason == (None if state == "succeeded" else "price_above_hold")
+
+
+def test_what_a_run_has_cost_so_far_is_told_while_it_runs(desk: Desk) -> None:
+    desk.cloud.training = timedelta(hours=1)
+    job = desk.submit()
+    desk.run_until(lambda: bool(desk.cloud.runs))
+    desk.clock.advance(600)
+    desk.settle()
+
+    [run] = job_views(desk.context.store, [desk.job(job)])[0].runs
+
+    assert run.accrual is not None
+    assert (run.accrual.source, run.accrual.status) == ("measured_time", "accrual")
+    assert run.accrual.money == usd("0.60")
+
+
+def test_an_accrual_gives_way_to_the_ledger(desk: Desk) -> None:
+    desk.cloud.accrual = usd("0.05")
+
+    job = desk.finish(desk.submit())
+
+    [run] = job_views(desk.context.store, [job])[0].runs
+    assert (run.accrual, run.spend.amount) == (None, Decimal("0.06"))
