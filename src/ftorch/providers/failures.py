@@ -42,6 +42,8 @@ class Call:
     """What is not there when the answer is 404; None: a 404 makes no sense."""
     hidden: Collection[str] = field(default=(), repr=False)
     """Values in the request that an error must not repeat."""
+    redirects: int = 0
+    """How often the provider may send us on."""
 
 
 class AgainError(Exception):
@@ -69,6 +71,8 @@ class Failures:
         _, words = self._words(call, response)
         if status in (401, 403):
             return self._key_refused(call, words)
+        if status == httpx.codes.PAYMENT_REQUIRED:
+            return self._unpaid(call, words, response)
         if status == httpx.codes.NOT_FOUND and call.not_found:
             return self.error(RunNotFoundError, call, f"{self.provider} has no {call.not_found}", response)
         pause_s = retry_after(response, self.clock.now())
@@ -90,6 +94,8 @@ class Failures:
         match response.status_code:
             case 401 | 403:
                 return self._key_refused(call, words)
+            case 402:
+                return self._unpaid(call, words, response)
             case 429:
                 return self.error(RateLimitedError, call, self._wait_words(call), response)
             case status if response.is_client_error and status not in (408, 409):
@@ -129,6 +135,13 @@ class Failures:
             f"{self.provider} refused the API key at {call.operation}: {words}",
             hint=f"set {self.key_variable}, then run `ftorch doctor`",
         )
+
+    def _unpaid(self, call: Call, words: str, response: httpx.Response) -> ProviderError:
+        error = self.error(
+            RunRejectedError, call, f"{self.provider} wants money before {call.operation}: {words}", response
+        )
+        error.hint = f"add credit to your account at {self.provider}, then run `ftorch submit MANIFEST --again`"
+        return error
 
     def _wait_words(self, call: Call) -> str:
         return f"{self.provider} asks for a pause before {call.operation}"

@@ -5,7 +5,8 @@
     download  reads into a file, going on where the file ends
     create    writes exactly once, not after its `send_before`, and never again
 
-Redirects are not followed: one would send a create again, or our key to another host.
+Redirects are not followed: one would send a create again, or our key to another host. A download may be allowed to go
+to the storage that the provider names; our key does not go along.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from ftorch.core.errors import (
 )
 from ftorch.core.files import translated
 from ftorch.providers.failures import AgainError, Call, Failures
-from ftorch.providers.wire import NOT_SENT
+from ftorch.providers.wire import NOT_SENT, content_range
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Value = TypeVar("Value")
@@ -41,14 +42,19 @@ Value = TypeVar("Value")
 _TRIES = 3
 _PATIENCE_S = 10.0
 _CONNECTIONS = 8  # httpcore looks at every connection for every request that waits: more cost CPU and bring nothing
+_REDIRECTS = 5
 _JITTER = wait_random_exponential(multiplier=0.5, max=4)
 
 
-def default_client() -> httpx.Client:
-    """Few connections, no retries below us, and neither proxies nor passwords from the surroundings."""
+def default_client(timeout_s: float = 5.0) -> httpx.Client:
+    """Few connections, no retries below us, and neither proxies nor passwords from the surroundings.
+
+    `timeout_s` is for requests that bring none of their own; all of `Http`'s do.
+    """
     return httpx.Client(
         limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
         headers={"User-Agent": f"ftorch/{version('ftorch')}"},
+        timeout=timeout_s,
         trust_env=False,
     )
 
@@ -143,12 +149,23 @@ class Http:
             words = f"{self._provider} answered {operation} with something that we cannot read"
             raise self._failures.error(SubmitUnknownError, call, words, response) from error
 
-    def download(self, path: str, part: Path, *, operation: str = "fetch", not_found: str | None = None) -> None:
+    def download(
+        self,
+        path: str,
+        part: Path,
+        *,
+        operation: str = "fetch",
+        params: Mapping[str, Any] | None = None,
+        not_found: str | None = None,
+        is_elsewhere: bool = False,
+    ) -> None:
         """Bring bytes to `part`, going on where it ends; as long as some arrive, a cut is no reason to give up.
 
         Says nothing about which bytes they are: the caller compares hashes, and deletes `part` when they differ.
+        `is_elsewhere`: the provider may send us on to the storage that has them.
         """
-        call = Call("GET", path, operation, not_found=not_found)
+        redirects = _REDIRECTS if is_elsewhere else 0
+        call = Call("GET", path, operation, params, not_found=not_found, redirects=redirects)
         while True:
             before = _size(part)
             try:
@@ -200,13 +217,39 @@ class Http:
         request.headers["Accept-Encoding"] = "identity"  # a range of compressed bytes would be no range of the file
         if have:
             request.headers["Range"] = f"bytes={have}-"
-        with self._reading(call), closing(self._client.send(request, stream=True, follow_redirects=False)) as response:
+        with self._reading(call), closing(self._followed(call, request)) as response:
+            first, length = content_range(response)
             if have and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                # Nothing comes behind what we have: it is the whole, unless the provider names another length.
+                if length not in (None, have):
+                    raise self._started_again(call, part)
                 return
             if not response.is_success:
                 response.read()
                 raise self._failures.of_answer(call, response, ProviderProtocolError)
+            if first not in (None, have):
+                raise self._started_again(call, part)
             _append(response, part)
+
+    def _followed(self, call: Call, request: httpx.Request) -> httpx.Response:
+        """The answer, or that of the place where the provider sends us on to.
+
+        httpx leaves our key out of a request to another origin. Nothing is followed out of TLS.
+        """
+        response = self._client.send(request, stream=True, follow_redirects=False)
+        for _ in range(call.redirects):
+            following = response.next_request
+            if following is None or (request.url.scheme, following.url.scheme) == ("https", "http"):
+                break
+            response.close()
+            response = self._client.send(following, stream=True, follow_redirects=False)
+        return response
+
+    def _started_again(self, call: Call, part: Path) -> AgainError:
+        """What is there is not how the provider's file begins now."""
+        part.unlink()
+        words = f"the file that was cut at {call.operation} is another one now"
+        return AgainError(self._failures.error(ProviderUnavailableError, call, words))
 
     @contextmanager
     def _reading(self, call: Call) -> Iterator[None]:
