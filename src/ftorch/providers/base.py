@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from ftorch.core.money import Money
 from ftorch.costs.items import LineItem, Quote, SpendSource, Window
@@ -328,6 +328,16 @@ class Provider(Protocol):
 
     def close(self) -> None:
         """Give back connections. Closing twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class PriceListed(Protocol):
+    """Providers whose places and prices stand in a list that we ship: a plan there needs no credentials."""
+
+    @classmethod
+    def listed(cls, plan: Plan) -> Sequence[Placement]:
+        """What `placements` says, without anybody being asked."""
         ...
 
 
