@@ -84,7 +84,7 @@ def _insert(
 ) -> None:
     """The run, its hold and the job's new version in one commit: of two attempts to open a run, one wins."""
     capabilities = context.open_provider(job.provider).capabilities
-    allowed = bound(tx, job, plan, placement, now, capabilities.overhead_s)
+    allowed = bound(tx, job, plan, placement, now, capabilities)
     run = RunRow(
         key=run_key(context.installation, context.ids.ulid(now)),
         job_id=job.id,

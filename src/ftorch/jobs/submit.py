@@ -64,14 +64,14 @@ def _elsewhere(context: Context, job: JobRow, run: RunRow, sent: RunRow, why: st
         never_was(context, sent, RunState.FAILED, why, RetryEvent.CAPACITY)
         return
     now = context.clock.now()
-    overhead_s = context.open_provider(run.provider).capabilities.overhead_s
+    capabilities = context.open_provider(run.provider).capabilities
     plan = context.plan(job)
 
     def change(tx: Transaction) -> None:
         # The hold of the place that had no room makes way for that of the next one.
         if not tx.update_run(sent, hold_micro=0):
             return
-        allowed = bound(tx, job, plan, placement, now, overhead_s)
+        allowed = bound(tx, job, plan, placement, now, capabilities)
         moved = tx.one(RunRow, sql.RUN, key=run.key)
         assert moved is not None
         context.change_run_in(
