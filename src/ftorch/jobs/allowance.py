@@ -43,15 +43,9 @@ def bound(
 
     Call it in the transaction that writes the hold: of two runs that want the last dollar, one gets it.
     """
-<<<<<<< HEAD
     limits = [*_own(tx, job.id, plan), *rules(tx, plan, now, already=job)]
-    computed = estimate(plan, placement, quote_of(job))
-    return budget.bound(plan, computed, rate=placement.rate, limits=limits, overhead_s=overhead_s)
-=======
-    limits = [*_own(tx, job.id, plan), *rules(tx, plan, now)]
     computed = estimate(plan, placement, capabilities.billed_by, quote_of(job))
     return budget.bound(plan, computed, rate=placement.rate, limits=limits, overhead_s=capabilities.overhead_s)
->>>>>>> adapter
 
 
 def rules(tx: Transaction, plan: Plan, now: datetime, *, already: JobRow | None = None) -> list[Limit]:

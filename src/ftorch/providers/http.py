@@ -279,7 +279,6 @@ class Http:
             words = f"the answer of {self._provider} to {call.operation} was lost: {self._failures.reason(call, error)}"
             raise self._failures.error(SubmitUnknownError, call, words) from error
 
-<<<<<<< HEAD
     def _answered(self, request: httpx.Request, timeout_s: float) -> httpx.Response:
         """Send, and read the whole answer. httpx limits each read by itself; one that trickles is given up here."""
         end = self._clock.boot_s() + timeout_s
@@ -291,10 +290,7 @@ class Http:
                     raise httpx.ReadTimeout(f"the answer was not whole after {timeout_s:g} s", request=request)
         return httpx.Response(response.status_code, headers=response.headers, content=b"".join(blocks), request=request)
 
-    def _check_time(self, call: _Call, send_before: datetime) -> None:
-=======
     def _check_time(self, call: Call, send_before: datetime) -> None:
->>>>>>> adapter
         if self._clock.now() > send_before:
             words = f"the time to send {call.operation} to {self._provider} has passed; nothing was sent"
             raise self._failures.error(ProviderUnavailableError, call, words)
