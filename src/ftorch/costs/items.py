@@ -78,6 +78,8 @@ class LineItem:
     as_of: datetime
     description: str
     run_key: str | None = None
+    between: tuple[Money, Money] | None = None
+    """What a derived amount may be at least and at most; the description says it in words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from ftorch.providers.base import LogPage
 from ftorch.providers.ssh.box import Box
 
-_PAGE = 1 << 16
+PAGE = 1 << 16
 
 
 def log_page(box: Box, key: str, cursor: str | None) -> LogPage:
     """The page behind `cursor`."""
-    content, may_grow = box.log(key, int(cursor or 0), _PAGE)
+    content, may_grow = box.log(key, int(cursor or 0), PAGE)
     return page(content, int(cursor or 0), is_over=not may_grow)
 
 
-def page(content: bytes, start: int, *, is_over: bool, size: int = _PAGE) -> LogPage:
+def page(content: bytes, start: int, *, is_over: bool, size: int = PAGE) -> LogPage:
     """Whole lines, and whatever is left once nothing more comes."""
     is_last = is_over and len(content) < size
     end = len(content) if is_last else content.rfind(b"\n") + 1
