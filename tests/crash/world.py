@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ftorch.core.clock import Clock, ManualClock
+from ftorch.core.clock import Clock, ManualClock, Reading
 from ftorch.core.errors import ProviderUnavailableError, RateLimitedError
 from ftorch.core.ids import Ids
 from ftorch.core.money import Money
@@ -373,6 +373,8 @@ class World:
     def _born(self, number: int) -> tuple[Desk, Shared | None]:
         assert self.ground is not None
         store = mortal(self.ground.open(number), self.fate)
+        # A server has a clock of its own, which cannot be moved: here it goes with ours.
+        store.reading = Reading.of  # type: ignore[method-assign]
         provider = MortalProvider(self.cloud, self.kind, self.fate, can_find=self.can_find)
         context = Context(
             store=store,

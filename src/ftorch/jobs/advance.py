@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from ftorch.jobs.context import Context
-from ftorch.jobs.decide import quiet_until, why_stop
+from ftorch.jobs.decide import why_stop
+from ftorch.jobs.quiet import quiet_left
 from ftorch.jobs.serial import changes, progress_text, ref
 from ftorch.jobs.states import STOP_WORDS, JobReason
 from ftorch.jobs.submit import order_for
@@ -58,7 +59,7 @@ def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> boo
         return False
 
     def quiet(run: RunRow) -> bool:
-        return context.clock.now() < quiet_until(run, provider.capabilities)
+        return bool(quiet_left(context, run, provider.capabilities))
 
     def change(tx: Transaction) -> None:
         for run, observation in news:

@@ -174,24 +174,15 @@ def _allowed_until(run: RunRow, capabilities: Capabilities) -> datetime | None:
     return began + timedelta(seconds=allowed_s) + _LAST_SAVE
 
 
-def may_send_again(run: RunRow, now: datetime, capabilities: Capabilities, *, is_search_proven: bool) -> bool:
+def may_send_again(run: RunRow, capabilities: Capabilities, *, is_quiet: bool, is_search_proven: bool) -> bool:
     """After a complete search that found nothing: a second create under the same key cannot make a second run.
 
-    Either the provider refuses it, or the first create has ended by now and there was only one. An empty search proves
-    that only in an account where the same search has once found a run of ours.
+    Either the provider refuses it, or the quiet time is over, so that the first create has ended, and there was only
+    one. An empty search proves that only in an account where the same search has once found a run of ours.
     """
     if capabilities.client_chosen_id:
         return True
-    if capabilities.find is Find.NONE or run.sends > 1 or not is_search_proven:
-        return False
-    return now >= quiet_until(run, capabilities)
-
-
-def quiet_until(run: RunRow, capabilities: Capabilities) -> datetime:
-    """Until then a create that was sent may still become visible."""
-    if run.send_before is None:
-        return run.created_at
-    return run.send_before + timedelta(seconds=capabilities.create_timeout_s + capabilities.visibility_lag_s)
+    return capabilities.find is not Find.NONE and run.sends <= 1 and is_search_proven and not is_quiet
 
 
 def _open_state(job: JobRow, run: RunRow) -> JobState:

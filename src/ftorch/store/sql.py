@@ -33,6 +33,8 @@ INSERT_LEDGER = _insert("ledger", tuple(name for name in columns(LedgerRow) if n
 GET_META = "SELECT value FROM meta WHERE key = :key"
 PUT_META = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
+NOW = "SELECT :now AS now"
+
 # The row of meta that says where a database was moved to; its triggers then refuse every change in words that begin so.
 SEALED = "sealed"
 SEAL_MARK = "moved to "

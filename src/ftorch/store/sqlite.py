@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from ftorch.core.clock import Clock, Reading
 from ftorch.core.errors import StoreError
 from ftorch.store import sql
 from ftorch.store.base import Store
@@ -94,6 +95,9 @@ class SqliteStore(Store):
     def counts(self, statement: str) -> list[tuple[Any, ...]]:
         with self._translated():
             return super().counts(statement)
+
+    def reading(self, clock: Clock) -> Reading:
+        return Reading.of(clock)
 
     def schema_version(self) -> int:
         return schema_version(self._reader())
