@@ -404,7 +404,7 @@ class Client:
         from ftorch.manifest.settings import load_settings
 
         caps = load_settings(self._cwd, self._env).caps
-        return replace(self._opened(), clock=SteadyClock(self._clock), caps=caps)
+        return replace(self._opened(), caps=caps)
 
     def _resolve(self, manifest: Manifest | Path | str) -> Resolved:
         from ftorch.jobs.admit import adapter_folder
@@ -442,7 +442,7 @@ class Client:
         if self._context is None:
             from ftorch.jobs.opening import open_context
 
-            self._context = open_context(self._env, self._cwd, self._clock)
+            self._context = open_context(self._env, self._cwd, SteadyClock(self._clock))
         return self._context
 
     def _existing(self) -> Store | None:

@@ -68,9 +68,9 @@ class AcmeProvider:
         self._account: str | None = None
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         """Reads ACME_API_KEY and, if set, ACME_URL. Sends nothing."""
-        settings, clock = Settings.from_env(env), SystemClock()
+        settings, clock = Settings.from_env(env), clock or SystemClock()
         return cls(Http("acme", settings.url, clock=clock, key=settings.key, key_variable=KEY_VARIABLE), clock)
 
     def check(self) -> Account:

@@ -79,13 +79,15 @@ def _still_open(tx: Transaction, run: RunRow, seen: Observation, is_quiet: Calla
     current = tx.one(RunRow, sql.RUN, key=run.key)
     if current is None or current.ended_at is not None or current.sends != run.sends:
         return None
-    is_older = current.observed_at is not None and current.observed_at > seen.observed_at
+    # Only where somebody has looked since: moments of two clocks, or of one that was set, say nothing about the order.
+    since = current.observed_at if current.observed_at != run.observed_at else None
+    is_older = since is not None and since > seen.observed_at
     is_early = seen.state is RunState.ABSENT and is_quiet(current)
     return None if is_older or is_early else current
 
 
 def _is_news(run: RunRow, seen: Observation) -> bool:
-    if run.observed_at is None or seen.observed_at - run.observed_at >= _KEEP_FRESH:
+    if run.observed_at is None or abs(seen.observed_at - run.observed_at) >= _KEEP_FRESH:
         return True
     if seen.state is RunState.ABSENT or run.absent_at is not None:
         return True

@@ -23,19 +23,23 @@ INSTALLATION = "installation"
 
 
 def open_context(env: Mapping[str, str], cwd: Path, clock: Clock | None = None, caps: Sequence[Cap] = ()) -> Context:
-    """Everything that steps need, from the environment. Makes the state folder and the database when needed."""
+    """Everything that steps need, from the environment. Makes the state folder and the database when needed.
+
+    The providers go by its clock: an order is refused when it is late, and what is seen is put in order, by one clock.
+    """
     home = replace(Home.from_env(env).ensure(), artifacts=artifacts_folder(cwd, env))
     store = open_store(store_url(cwd, env) or home.database)
     ids = Ids()
     merged = environment(env, cwd).mapping()
+    clock = clock or SystemClock()
     return Context(
         store=store,
-        clock=clock or SystemClock(),
+        clock=clock,
         ids=ids,
         home=home,
         installation=installation_id(store, ids),
         env=merged,
-        open_provider=once_each(lambda name: open_provider(name, merged)),
+        open_provider=once_each(lambda name: open_provider(name, merged, clock)),
         caps=caps,
     )
 

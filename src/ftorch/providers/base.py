@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
+from ftorch.core.clock import Clock
 from ftorch.core.money import Money
 from ftorch.costs.items import LineItem, Quote, SpendSource, Window
 from ftorch.costs.prices import TokenPrice
@@ -254,8 +255,12 @@ class Provider(Protocol):
     capabilities: ClassVar[Capabilities]
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Build it from the environment. Raises CredentialsError naming variables, `.env` and login file."""
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
+        """Build it from the environment. Raises CredentialsError naming variables, `.env` and login file.
+
+        `clock` is that of the caller: what was ordered before a moment is sent, and seen, by the same clock. None: the
+        machine's own.
+        """
         ...
 
     def check(self) -> Account:

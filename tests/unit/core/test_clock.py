@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftorch.core.clock import ManualClock, Reading, SteadyClock, SystemClock, from_micros, parse_rfc3339, rfc3339, to_micros
+from ftorch.core.clock import (
+    ManualClock,
+    Reading,
+    SteadyClock,
+    SystemClock,
+    from_micros,
+    parse_rfc3339,
+    rfc3339,
+    to_micros,
+)
 
 moments = st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 

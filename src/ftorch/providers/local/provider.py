@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from ftorch.core.clock import Clock, SystemClock
+from ftorch.core.clock import Clock, Reading, SystemClock
 from ftorch.core.errors import MissingExtraError, RunNotFoundError, RunRejectedError
 from ftorch.core.files import sync_folder, write_text, write_text_once
 from ftorch.core.ids import installation_of
@@ -76,9 +76,9 @@ class LocalProvider:
         self._clock = clock
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         """Needs no credentials."""
-        return cls(Home.from_env(env), env, SystemClock())
+        return cls(Home.from_env(env), env, clock or SystemClock())
 
     def check(self) -> Account:
         """This host. Raises MissingExtraError without the training packages."""
@@ -168,11 +168,11 @@ class LocalProvider:
         folder = self._folder(ref.key)
         if not folder.is_dir():
             return
-        mark = folder / "cancelled"
-        if not mark.exists():
-            write_text(mark, str(self._clock.now().timestamp()))
-        asked = self._clock.now().timestamp() - float(mark.read_text())
-        how = signal.SIGTERM if asked < _KILL_AFTER.total_seconds() else signal.SIGKILL
+        mark, now = folder / "cancelled", Reading.of(self._clock)
+        since = now.since(Reading.parse(mark.read_text())) if mark.exists() else None
+        if since is None:
+            write_text(mark, str(now))
+        how = signal.SIGKILL if since is not None and since >= _KILL_AFTER else signal.SIGTERM
         if (pid := _pid(folder)) and process.is_alive(folder / "lock"):
             process.stop(pid, how=how)
 
