@@ -182,7 +182,9 @@ def may_send_again(run: RunRow, capabilities: Capabilities, *, is_quiet: bool, i
     """
     if capabilities.client_chosen_id:
         return True
-    return capabilities.find is not Find.NONE and run.sends <= 1 and is_search_proven and not is_quiet
+    if capabilities.find is Find.NONE or run.sends > 1 or run.observed_at is not None:
+        return False
+    return is_search_proven and not is_quiet
 
 
 def _open_state(job: JobRow, run: RunRow) -> JobState:

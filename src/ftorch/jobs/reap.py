@@ -1,6 +1,7 @@
 """Reaping: what no job answers for is listed, and on a person's word cancelled, released and booked.
 
-`sweep` is the engine's part: it finds live runs under closed rows by itself, for those are certainly not wanted.
+`sweep` is the engine's part: it finds by itself what runs under closed rows, for that is certainly not wanted, and
+gives a run that nobody could find back to its job.
 """
 
 from __future__ import annotations
@@ -20,15 +21,28 @@ from ftorch.costs import ledger
 from ftorch.costs.items import LineItem
 from ftorch.jobs import leftovers
 from ftorch.jobs.context import Context
-from ftorch.jobs.strays import Stray, is_open, is_same, mark_of_reaped, ours, rows_of, strays
+from ftorch.jobs.states import JobState
+from ftorch.jobs.strays import (
+    Stray,
+    is_open,
+    is_reaped,
+    is_same,
+    is_unknown,
+    mark_of_reaped,
+    ours,
+    rows_of,
+    strays,
+    was_seen,
+)
 from ftorch.jobs.submit import insert_duplicate
 from ftorch.providers.base import ENDED, Observation, Provider, RunRef, RunState
-from ftorch.store import RunRow, Transaction, sql
+from ftorch.store import JobRow, RunRow, Transaction, sql
 
 SWEEP_EVERY_S = 600.0
 _TRIES = 60
 _TRY_AGAIN_S = 2.0
 _LATE = "it lives although its row was closed"
+_UNSEEN = "it showed itself only after its row was closed"
 _SECOND = "a second run under one key"
 
 log = structlog.get_logger()
@@ -111,19 +125,23 @@ def reap(context: Context, providers: Sequence[str], *, is_asked: bool, yes: boo
 
 
 def sweep(context: Context, provider: Provider) -> int:
-    """Give every live run under a closed row, and every second run under one key, a row of its own.
+    """Give every run that a closed row does not account for, and every second run under one key, a row of its own.
 
-    The engine then cancels, releases and books it. Returns how many were found; a second sweep adds nothing.
+    The engine then cancels, releases and books it. A run that its job waits for is looked for at once. Returns how many
+    were found; a second sweep adds nothing.
     """
+    taken = 0
     suspects: dict[RunRef, tuple[str, RunRow]] = {}
     # One after the other: the rows of ten thousand runs that are as they should be are not kept.
     for ref in ours(context, provider):
         rows = rows_of(context, ref.key)
-        if why := _suspicion(ref, rows):
+        if unknown := _waiting_for(ref, rows):
+            taken += _give_back(context, unknown)
+        elif (why := _suspicion(ref, rows)) and not (why == _UNSEEN and is_reaped(context, ref)):
             suspects[ref] = (why, rows[0])
     seen = provider.observe(list(suspects)) if suspects else {}
     there = [(ref, first) for ref, (why, first) in suspects.items() if ref in seen and _is_there(seen[ref], why)]
-    return sum(_claim(context, provider, ref, first) for ref, first in there)
+    return taken + sum(_claim(context, provider, ref, first) for ref, first in there)
 
 
 def providers_used(context: Context) -> list[str]:
@@ -136,14 +154,37 @@ def _suspicion(ref: RunRef, rows: Sequence[RunRow]) -> str:
     same = [row for row in rows if is_same(row, ref)]
     if not rows or any(row.account != ref.account for row in rows) or any(map(is_open, same)):
         return ""
-    return _LATE if same else _SECOND
+    if not same:
+        return _SECOND
+    return _LATE if was_seen(same) else _UNSEEN
 
 
 def _is_there(seen: Observation, why: str) -> bool:
-    """A second run is booked although it has ended; the end of one whose row was closed is known."""
-    if why == _SECOND:
-        return seen.state is not RunState.ABSENT
-    return seen.state not in ENDED | {RunState.UNKNOWN}
+    """What nobody has ever seen is booked although it has ended; of a run that was seen the end is known."""
+    if why == _LATE:
+        return seen.state not in ENDED | {RunState.UNKNOWN}
+    return seen.state is not RunState.ABSENT
+
+
+def _waiting_for(ref: RunRef, rows: Sequence[RunRow]) -> RunRow | None:
+    """The row whose job could not tell whether this run was created."""
+    return next((row for row in rows if is_unknown(row) and row.account == ref.account), None)
+
+
+def _give_back(context: Context, run: RunRow) -> bool:
+    """Let the job look for its run at once: a search shows it now, and the job goes on by itself."""
+    now = context.clock.now()
+
+    def change(tx: Transaction) -> bool:
+        # From here on it has been seen: a search that misses it again is no reason to send a second create.
+        if not context.change_run_in(tx, run, "showed up", run.key, detail="", observed_at=now, next_at=now):
+            return False
+        job = tx.one(JobRow, sql.JOB, id=run.job_id)
+        if job is not None and job.state == JobState.UNKNOWN:
+            tx.update_job(job, state=JobState.SUBMITTING.value, reason=None)
+        return True
+
+    return context.store.write(change)
 
 
 def _claim(context: Context, provider: Provider, ref: RunRef, first: RunRow) -> bool:
@@ -188,7 +229,11 @@ def _view(stray: Stray) -> StrayView:
 def _reaped(context: Context, provider: Provider, stray: Stray) -> StrayView:
     """End one stray; what stands in the way is said on it, and the others are ended all the same."""
     view = _view(stray)
-    if any(map(is_open, rows_of(context, stray.ref.key))):
+    rows = rows_of(context, stray.ref.key)
+    if unknown := _waiting_for(stray.ref, rows):
+        _give_back(context, unknown)
+        return replace(view, left=f"it is its job's again; `ftorch wait {unknown.job_id}` follows it")
+    if any(map(is_open, rows)):
         return replace(view, left="the daemon has found it meanwhile and ends it")
     try:
         last = _end(context, provider, stray)

@@ -209,6 +209,7 @@ def never_was(context: Context, run: RunRow, state: RunState, why: str, retry_ev
         detail=why,
         retry_event=retry_event,
         hold_micro=0,
+        observed_at=None,
         ended_at=now,
         released_at=now,
         charged_at=now,
