@@ -34,10 +34,11 @@ def _is_wanted(job: JobRow, before: datetime) -> bool:
 
 
 def _unnamed(datasets: Path, wanted: Sequence[JobRow]) -> Iterator[Path]:
-    named = {Path(job.dataset) for job in wanted}
+    # By name, for it is the hash of what is in it: another host may have mounted a shared folder elsewhere.
+    named = {Path(job.dataset).name for job in wanted}
     bundles = {f"bundle-{job.plan_hash[:16]}" for job in wanted}
     for folder in sorted(datasets.iterdir()) if datasets.is_dir() else ():
-        if folder not in named:
+        if folder.name not in named:
             yield folder
         else:
             yield from (bundle for bundle in sorted(folder.glob("bundle-*")) if bundle.name not in bundles)

@@ -208,6 +208,17 @@ def test_old_rows_that_no_job_names_are_listed_and_deleted(desk: Desk) -> None:
     assert [folder.exists() for folder in (gone, old_bundle, bundle, fresh)] == [False, False, True, True]
 
 
+def test_rows_of_an_open_job_stay_although_another_host_names_their_folder_otherwise(desk: Desk) -> None:
+    job = desk.job(desk.submit())
+    rows = desk.context.home.datasets / "rows"
+    os.utime(rows, ((desk.clock.now() - timedelta(days=31)).timestamp(),) * 2)
+
+    desk.context.change_job(job, dataset="/mnt/shared/datasets/rows")
+
+    assert list(reaped(desk, yes=True).leftovers) == []
+    assert rows.exists()
+
+
 def test_a_late_duplicate_is_cancelled_released_and_booked_by_the_engine(desk: Desk) -> None:
     job, late = late_duplicate(desk)
 
