@@ -16,6 +16,7 @@ from ftorch.core.errors import (
     RunRejectedError,
     SubmitUnknownError,
 )
+from ftorch.costs.budget import HeldError
 from ftorch.jobs.allowance import bound
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import may_send_again
@@ -93,6 +94,10 @@ def _elsewhere(context: Context, job: JobRow, run: RunRow, sent: RunRow, why: st
 
     try:
         context.store.write(change)
+    except HeldError:
+        # Other runs hold the money and may give it back: this one stays as it was before it was sent, and comes again.
+        context.change_run(sent, **_as_before(run))
+        raise
     except BudgetError as error:
         never_was(context, sent, RunState.FAILED, f"{why}; {error.message}", RetryEvent.CAPACITY)
 
