@@ -13,7 +13,6 @@ from ftorch.jobs.allowance import bound
 from ftorch.jobs.bundle import make_bundle
 from ftorch.jobs.context import Context
 from ftorch.jobs.leader import is_led
-from ftorch.jobs.opening import INSTALLATION
 from ftorch.jobs.plan import Resolved
 from ftorch.jobs.serial import placement_text, staged_text
 from ftorch.jobs.states import JobState, Purpose
@@ -67,10 +66,10 @@ def adopt(context: Context, resolved: Resolved, key: str) -> JobRow:
     placement = _placement(provider, plan, found[0])
 
     def change(tx: Transaction) -> None:
-        if mark != (tx.scalar(sql.GET_META, key=INSTALLATION) or context.installation):
+        if mark != (tx.scalar(sql.GET_META, key=sql.INSTALLATION) or context.installation):
             # Asked again here: somebody may have submitted meanwhile, and his runs carry the mark that is there.
             _check_no_jobs(tx, key, mark, context.installation)
-            tx.put_meta(INSTALLATION, mark)
+            tx.put_meta(sql.INSTALLATION, mark)
         tx.insert_job(job, plan.to_json())
         tx.add_event(context.event(job.id, None, "submitted", str(resolved.manifest_path)))
         run = _run_row(context, tx, job, plan, placement, provider.capabilities.overhead_s, found[0])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ftorch.core.money import Money
 from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window, time_charge
 from ftorch.costs.ledger import post
-from ftorch.store import SqliteStore
+from ftorch.store import SqliteStore, sql
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
@@ -98,3 +98,7 @@ def test_time_is_charged_exactly_and_rounded_once() -> None:
 
     assert charge.amount == Decimal("3.99") * 100 / 3600
     assert charge.micro == 110_833
+
+
+def test_spend_is_every_kind_but_tax_and_credit() -> None:
+    assert set(EntryKind) - set(sql.SPEND_KINDS) == {EntryKind.TAX, EntryKind.CREDIT}
