@@ -205,8 +205,16 @@ def abandon(context: Context, _job: JobRow, run: RunRow) -> None:
 
 def never_was(context: Context, run: RunRow, state: RunState, why: str, retry_event: RetryEvent | None = None) -> None:
     """Close a run that is proven not to exist at the provider."""
+    context.store.write(lambda tx: never_was_in(context, tx, run, state, why, retry_event))
+
+
+def never_was_in(
+    context: Context, tx: Transaction, run: RunRow, state: RunState, why: str, retry_event: RetryEvent | None = None
+) -> None:
+    """As `never_was`, within a change."""
     now = context.clock.now()
-    context.change_run(
+    context.change_run_in(
+        tx,
         run,
         "not created",
         why,

@@ -323,6 +323,15 @@ def test_a_run_closed_on_a_persons_word_that_has_ended_is_booked(desk: Desk) -> 
     assert "duplicate" in [run.purpose for run in desk.runs(job)]
 
 
+def test_a_persons_word_that_a_run_does_not_exist_is_in_the_history(desk: Desk) -> None:
+    job = unknown(desk)
+
+    ask_retry(desk.context, job)
+
+    told = [event.detail for event in desk.context.store.events_of(job) if event.event == "not created"]
+    assert told == ["a person says that it does not exist"]
+
+
 def test_an_unknown_run_that_shows_up_is_its_jobs_again(desk: Desk) -> None:
     job = unknown(desk)
 
