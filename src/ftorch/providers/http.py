@@ -269,7 +269,7 @@ class Http:
             raise self._error(SubmitUnknownError, call, words) from error
 
     def _answered(self, request: httpx.Request, timeout_s: float) -> httpx.Response:
-        """Send, and read the whole answer. httpx limits each read alone: an answer that trickles is given up here."""
+        """Send, and read the whole answer. httpx limits each read by itself; one that trickles is given up here."""
         end = self._clock.boot_s() + timeout_s
         blocks: list[bytes] = []
         with closing(self._client.send(request, stream=True, follow_redirects=False)) as response:

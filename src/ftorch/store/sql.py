@@ -34,9 +34,6 @@ INSERT_LEDGER = _insert("ledger", tuple(name for name in columns(LedgerRow) if n
 SPEND_KINDS = ("provisional", "billed", "adjusted")
 _IS_SPEND = "kind IN ('{}')".format("', '".join(SPEND_KINDS))
 _SPENT = "CAST(COALESCE(SUM(amount_micro), 0) AS BIGINT) AS micro"
-# A hold stands from the intent until the run is charged; what the ledger already has for the run is not held twice.
-_IS_HELD = "charged_at IS NULL"
-_HELD = "CAST(COALESCE(SUM(hold_micro), 0) AS BIGINT) AS micro"
 
 GET_META = "SELECT value FROM meta WHERE key = :key"
 PUT_META = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -90,19 +87,30 @@ EVENTS_OF_JOB = f"SELECT {_names(EventRow)} FROM events WHERE job_id = :job_id A
 
 LEDGER = f"{_LEDGER} ORDER BY id"
 LEDGER_OF_JOB = f"{_LEDGER} WHERE job_id = :job_id ORDER BY id"
+LEDGER_OF_RUN = f"{_LEDGER} WHERE run_key = :run_key ORDER BY source, source_ref, revision"
+OPEN_PLACES = (
+    "SELECT runs.provider, jobs.labels FROM runs JOIN jobs ON runs.job_id = jobs.id WHERE runs.ended_at IS NULL"
+)
 LEDGER_OF_REF = (
     f"{_LEDGER} WHERE provider = :provider AND account = :account AND source = :source "
     "AND source_ref = :source_ref ORDER BY revision"
 )
 SPEND_OF_JOB = f"SELECT {_SPENT} FROM ledger WHERE job_id = :job_id AND {_IS_SPEND}"
 SPEND_SINCE = f"SELECT job_id, {_SPENT} FROM ledger WHERE period_end >= :since AND {_IS_SPEND} GROUP BY job_id"
-HELD_NOW = f"SELECT job_id, {_HELD} FROM runs WHERE {_IS_HELD} GROUP BY job_id"
+# A hold stands from the submit or the intent until the run is settled; it is what the ledger does not have yet.
+HELD_NOW = (
+    "SELECT job_id, CAST(SUM(micro) AS BIGINT) AS micro FROM ("
+    f"SELECT job_id, hold_micro AS micro FROM runs WHERE {_UNDONE} AND hold_micro > 0 "
+    "UNION ALL SELECT id AS job_id, hold_micro AS micro FROM jobs WHERE hold_micro > 0) AS holds GROUP BY job_id"
+)
 LABELS = "SELECT id, labels FROM jobs"
-HELD_BY_JOB = f"SELECT {_HELD} FROM runs WHERE job_id = :job_id AND {_IS_HELD}"
+HELD_BY_RUNS_OF_JOB = (
+    f"SELECT CAST(COALESCE(SUM(hold_micro), 0) AS BIGINT) AS micro FROM runs WHERE job_id = :job_id AND {_UNDONE}"
+)
 # What the daemon's metrics show.
 COUNT_JOBS = "SELECT state, COUNT(*) AS n FROM jobs GROUP BY state"
 COUNT_RUNS = "SELECT COALESCE(state, 'not_sent') AS state, provider, COUNT(*) AS n FROM runs GROUP BY 1, 2"
-HELD = f"SELECT {_HELD} FROM runs WHERE {_IS_HELD}"
+HELD = f"SELECT CAST(COALESCE(SUM(micro), 0) AS BIGINT) AS micro FROM ({HELD_NOW}) AS held"
 SPEND_BY_KIND = f"SELECT provider, kind, {_SPENT} FROM ledger GROUP BY provider, kind"
 
 _EVALUATION = f"SELECT {_names(EvaluationRow)} FROM evaluations"
