@@ -50,6 +50,7 @@ class Run(Answer):
     tag: str
     status: str
     usd_per_hour: Decimal
+    created_at: AwareDatetime
     started_at: AwareDatetime | None
     ended_at: AwareDatetime | None
     released_at: AwareDatetime | None

@@ -47,6 +47,12 @@ def _with_unknown_status(reply: Reply) -> Reply:
     return replace(reply, body=json.dumps(value).encode())
 
 
+def _shuffled(reply: Reply) -> Reply:
+    """Newest first; where the next page begins stays as it is."""
+    value = json.loads(reply.body)
+    return replace(reply, body=json.dumps({**value, "runs": value["runs"][::-1]}).encode())
+
+
 def _rejected(request: Request, _value: str) -> Reply:
     order = json.loads(request.body)
     return error_with(422, "invalid", f"run {order['tag']} cannot be made with {order['env']}")
@@ -60,7 +66,10 @@ class AcmeEmulator(Emulator):
         Fault.REJECT: _rejected,
         Fault.NO_CAPACITY: lambda _request, _value: error_with(503, "no_capacity", "no machine of this type is free"),
     }
-    after: ClassVar[Mapping[Fault, After]] = {Fault.UNKNOWN_STATUS: _with_unknown_status}
+    after: ClassVar[Mapping[Fault, After]] = {
+        Fault.UNKNOWN_STATUS: _with_unknown_status,
+        Fault.SHUFFLED: _shuffled,
+    }
 
     def __init__(self, clock: MovableClock) -> None:
         super().__init__(clock)

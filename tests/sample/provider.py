@@ -116,9 +116,9 @@ class AcmeProvider:
     def find(self, keys: Collection[str]) -> Mapping[str, Sequence[RunRef]]:
         """A search by tag for a few keys, a walk over all runs of the account for many."""
         wanted, found = set(keys), dict[str, list[RunRef]]()
-        for run in self._carrying(wanted):
-            if run.tag in wanted:
-                found.setdefault(run.tag, []).append(self._ref(run))
+        carrying = [run for run in self._carrying(wanted) if run.tag in wanted]
+        for run in sorted(carrying, key=lambda run: (run.created_at, run.id)):
+            found.setdefault(run.tag, []).append(self._ref(run))
         return found
 
     def observe(self, refs: Collection[RunRef]) -> Mapping[RunRef, Observation]:
