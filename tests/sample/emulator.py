@@ -9,6 +9,7 @@ GET    /runs/{id}/log?offset=
 GET    /runs/{id}/artifact/{file}   understands Range
 POST   /uploads                     declare content by its SHA-256; asked again, tells how far it is
 PUT    /uploads/{sha256}            send it
+DELETE /uploads/{sha256}            GET /uploads?after=&limit=   pages of what the account has sent
 GET    /machines   GET /account     GET /bill?start=&end=&after=&limit=
 """
 
@@ -117,7 +118,20 @@ def _declare(service: Service, request: Request) -> Reply:
 
 def _receive(service: Service, request: Request) -> Reply:
     sha256 = request.parts[1]
-    return json_reply({"sha256": sha256, "status": service.receive(sha256, request.body)})
+    return json_reply({"sha256": sha256, "status": service.receive(_account_of(request), sha256, request.body)})
+
+
+def _uploads(service: Service, request: Request) -> Reply:
+    query = request.query
+    limit = int(query.get("limit", "100"))
+    found, after = service.uploads_page(_account_of(request), after=query.get("after"), limit=limit)
+    rows = [{"sha256": one.sha256, "bytes": one.size, "created_at": rfc3339(one.created_at)} for one in found]
+    return json_reply({"uploads": rows, "next": after})
+
+
+def _drop(service: Service, request: Request) -> Reply:
+    service.drop(_account_of(request), request.parts[1])
+    return json_reply({"sha256": request.parts[1], "status": "missing"})
 
 
 def _create(service: Service, request: Request) -> Reply:
@@ -201,6 +215,8 @@ def _row_view(row: Row) -> dict[str, Any]:
 _ROUTES: Mapping[str, Callable[[Service, Request], Reply]] = {
     "POST /uploads": _declare,
     "PUT /uploads/{sha256}": _receive,
+    "GET /uploads": _uploads,
+    "DELETE /uploads/{sha256}": _drop,
     "POST /runs": _create,
     "GET /runs": _list,
     "GET /runs?tag": _list,

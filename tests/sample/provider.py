@@ -32,6 +32,7 @@ from ftorch.providers.base import (
     RunRef,
     RunState,
     Staged,
+    StagedContent,
 )
 from ftorch.providers.http import Http
 from sample import api
@@ -212,6 +213,15 @@ class AcmeProvider:
                 description=row.description,
                 run_key=row.tag if row.tag and installation_of(row.tag) else None,
             )
+
+    def staged_content(self) -> Iterator[StagedContent]:
+        """All that the account has uploaded. acme knows content by its hash alone."""
+        for upload in api.uploads(self._http):
+            yield StagedContent(upload.sha256, "", upload.created_at, upload.size, upload.sha256)
+
+    def discard(self, content: StagedContent) -> None:
+        """Delete it. Harmless when it is gone."""
+        api.delete_upload(self._http, content.id)
 
     def close(self) -> None:
         """Give back connections. Closing twice is harmless."""

@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from ftorch.core.clock import Clock
 from ftorch.core.money import Money
@@ -160,6 +160,20 @@ class Staged:
     """The provider's own ids and paths."""
     waiting_for: str | None = None
     """For people, while not ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedContent:
+    """Something that was staged and still lies at the provider."""
+
+    id: str
+    """The provider's own."""
+    name: str
+    """For people; empty where the provider keeps none."""
+    created_at: datetime
+    size: int
+    sha256: str | None
+    """Of a file as it lies in a bundle, or of the bundle; None: the provider cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,4 +352,17 @@ class Bills(Protocol):
 
     def line_items(self, window: Window) -> Iterator[LineItem]:
         """All rows of the account in `[start, end)`, also those that are not ours, with stable references."""
+        ...
+
+
+@runtime_checkable
+class Stages(Protocol):
+    """Providers that keep what was staged until somebody deletes it."""
+
+    def staged_content(self) -> Iterator[StagedContent]:
+        """All staged content of the account, also what is not ours. Raises when it cannot look everywhere."""
+        ...
+
+    def discard(self, content: StagedContent) -> None:
+        """Delete it; `stage` sends it again when it is wanted again. Discarding twice is harmless."""
         ...
