@@ -11,12 +11,12 @@ from ftorch.jobs.context import Context
 from ftorch.jobs.states import JobState
 from ftorch.store import JobRow
 
-_KEPT = timedelta(days=30)
+KEPT = timedelta(days=30)
 
 
 def find(context: Context) -> list[tuple[Path, datetime]]:
     """Folders older than 30 days that no open, succeeded or recent job names, with their age."""
-    before = context.clock.now() - _KEPT
+    before = context.clock.now() - KEPT
     wanted = [job for job in context.store.jobs() if _is_wanted(job, before)]
     return [(path, at) for path in _unnamed(context.home.datasets, wanted) if (at := _modified_at(path)) < before]
 

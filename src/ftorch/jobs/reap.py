@@ -19,7 +19,7 @@ from ftorch.core.errors import CredentialsError, FtorchError, MissingExtraError
 from ftorch.core.money import Money
 from ftorch.costs import ledger
 from ftorch.costs.items import LineItem
-from ftorch.jobs import leftovers
+from ftorch.jobs import leftovers, staged
 from ftorch.jobs.context import Context
 from ftorch.jobs.states import JobState
 from ftorch.jobs.strays import (
@@ -35,7 +35,7 @@ from ftorch.jobs.strays import (
     was_seen,
 )
 from ftorch.jobs.submit import insert_duplicate
-from ftorch.providers.base import ENDED, Observation, Provider, RunRef, RunState
+from ftorch.providers.base import ENDED, Observation, Provider, RunRef, RunState, StagedContent
 from ftorch.store import JobRow, RunRow, Transaction, sql
 
 SWEEP_EVERY_S = 600.0
@@ -90,38 +90,56 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """Something that was staged at a provider and that no job needs any more."""
+
+    provider: str
+    id: str
+    name: str
+    created_at: datetime
+    size: int
+    sha256: str | None
+    is_gone: bool = False
+    left: str = ""
+    """Why it is still there after `--yes`."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReapReport:
     """What `reap` found, and with `--yes` what it did."""
 
     installation: str
     strays: Sequence[StrayView]
+    contents: Sequence[Content]
     leftovers: Sequence[Leftover]
     skipped: Sequence[Skipped]
 
     @property
     def left(self) -> int:
-        """How many strays are still there."""
-        return sum(not stray.is_gone for stray in self.strays)
+        """How many strays and contents are still there."""
+        return sum(not one.is_gone for one in self.strays) + sum(not one.is_gone for one in self.contents)
 
 
 def reap(context: Context, providers: Sequence[str], *, is_asked: bool, yes: bool) -> ReapReport:
     """List all strays and leftovers; with `yes`, end them. `is_asked`: a provider that cannot be opened is an error."""
     views: list[StrayView] = []
+    contents: list[Content] = []
     skipped: list[Skipped] = []
     for name in providers:
         try:
             provider = context.open_provider(name)
-            found = strays(context, provider)
+            found, old = strays(context, provider), staged.find(context, provider)
         except FtorchError as error:
             if is_asked:
                 raise
             skipped.append(Skipped(name, error.message, not isinstance(error, CredentialsError | MissingExtraError)))
             continue
         views += [_reaped(context, provider, stray) if yes else _view(stray) for stray in found]
+        contents += [_content(context, provider, one, yes=yes) for one in old]
     folders = [Leftover(path, at) for path, at in leftovers.find(context)]
     if yes:
         folders = [replace(one, is_gone=leftovers.delete(context, one.path)) for one in folders]
-    return ReapReport(context.installation, views, folders, skipped)
+    return ReapReport(context.installation, views, contents, folders, skipped)
 
 
 def sweep(context: Context, provider: Provider) -> int:
@@ -224,6 +242,18 @@ def _view(stray: Stray) -> StrayView:
         why=stray.why,
         job=stray.row.job_id if stray.row else None,
     )
+
+
+def _content(context: Context, provider: Provider, content: StagedContent, *, yes: bool) -> Content:
+    """Content as it is shown, and with `yes` deleted; what stands in the way is said on it."""
+    shown = Content(provider.name, content.id, content.name, content.created_at, content.size, content.sha256)
+    if not yes:
+        return shown
+    try:
+        left = staged.discard(context, provider, content)
+    except FtorchError as error:
+        left = error.message
+    return replace(shown, is_gone=not left, left=left)
 
 
 def _reaped(context: Context, provider: Provider, stray: Stray) -> StrayView:

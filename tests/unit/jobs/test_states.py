@@ -97,7 +97,13 @@ def test_a_job_succeeds_with_its_adapter_home_and_its_spend_known() -> None:
 def test_a_preempted_run_is_followed_by_a_new_one() -> None:
     gone = ended("stopped", retry_event="preempted", started_at=NOW)
 
-    assert StepKind.OPEN_RUN in kinds(decided(job(), gone))
+    assert StepKind.OPEN_RUN in kinds(decided(job(staged="{}"), gone))
+
+
+def test_a_run_that_follows_is_staged_again_where_what_was_staged_is_gone() -> None:
+    gone = ended("stopped", retry_event="preempted", started_at=NOW)
+
+    assert kinds(decided(job(staged=None), gone)) == [StepKind.STAGE]
 
 
 def test_a_run_that_never_began_is_followed_after_a_pause() -> None:
@@ -110,7 +116,7 @@ def test_a_run_that_never_began_is_followed_after_a_pause() -> None:
 def test_a_person_who_asks_for_a_run_does_not_wait_for_the_pause() -> None:
     never_began = ended("failed", retry_event="capacity")
 
-    assert StepKind.OPEN_RUN in kinds(decided(job(granted=2), never_began))
+    assert StepKind.OPEN_RUN in kinds(decided(job(granted=2, staged="{}"), never_began))
 
 
 def test_no_new_run_starts_before_the_old_one_is_released() -> None:
@@ -128,7 +134,7 @@ def test_runs_end_at_the_manifests_limit() -> None:
 
 
 def test_a_persons_retry_goes_beyond_the_limit() -> None:
-    decision = decided(job(granted=2), ended("failed"))
+    decision = decided(job(granted=2, staged="{}"), ended("failed"))
 
     assert StepKind.OPEN_RUN in kinds(decision)
 
