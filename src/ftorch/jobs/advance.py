@@ -73,8 +73,10 @@ def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> boo
     if not news:
         return False
 
+    reading = context.reading()
+
     def quiet(run: RunRow) -> bool:
-        return bool(quiet_left(context, run, provider.capabilities))
+        return bool(quiet_left(context, run, provider.capabilities, reading))
 
     def change(tx: Transaction) -> None:
         for run, observation in news:

@@ -18,16 +18,15 @@ SEND_WINDOW = timedelta(seconds=30)
 """So long after its intent a create may be written to the wire."""
 
 
-def quiet_left(context: Context, run: RunRow, capabilities: Capabilities) -> timedelta:
-    """How long the run's create may still become visible; zero for one that we did not send."""
+def quiet_left(context: Context, run: RunRow, capabilities: Capabilities, now: Reading) -> timedelta:
+    """How long from `now` the run's create may still become visible; zero for one that we did not send."""
     if run.send_before is None:
         return timedelta(0)
     whole = SEND_WINDOW + timedelta(seconds=capabilities.create_timeout_s + capabilities.visibility_lag_s)
-    return max(whole - _since_sent(context, run), timedelta(0))
+    return max(whole - _since_sent(context, run, now), timedelta(0))
 
 
-def _since_sent(context: Context, run: RunRow) -> timedelta:
-    now = context.reading()
+def _since_sent(context: Context, run: RunRow, now: Reading) -> timedelta:
     since = now.since(Reading.parse(run.sent_reading)) if run.sent_reading else None
     if since is None:
         since = now.since(context.first_look(run.key, now))

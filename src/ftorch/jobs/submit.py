@@ -115,7 +115,7 @@ def find(context: Context, job: JobRow, run: RunRow) -> None:
     """Look for a run whose create may have happened: adopt it, wait, send once more, or give it to a person."""
     capabilities = context.open_provider(run.provider).capabilities
     found = context.open_provider(run.provider).find([run.key]).get(run.key, ())
-    quiet = quiet_left(context, run, capabilities)
+    quiet = quiet_left(context, run, capabilities, context.reading())
     if found:
         note_mark(context, run)
         adopt(context, run, found)
@@ -143,7 +143,7 @@ def prove_search(context: Context, runs: Sequence[RunRow]) -> None:
             continue
         if is_search_proven(context, run):
             return
-        if quiet_left(context, run, capabilities):
+        if quiet_left(context, run, capabilities, context.reading()):
             continue
         if context.open_provider(run.provider).find([run.key]):
             note_mark(context, run)

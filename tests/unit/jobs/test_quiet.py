@@ -52,7 +52,7 @@ def lost_create(desk: Desk) -> str:
 
 
 def left(desk: Desk, job: str) -> timedelta:
-    return quiet_left(desk.context, desk.runs(job)[0], CloudProvider.capabilities)
+    return quiet_left(desk.context, desk.runs(job)[0], CloudProvider.capabilities, desk.context.reading())
 
 
 @pytest.mark.parametrize("hours", [-30, -2, 2, 30])
