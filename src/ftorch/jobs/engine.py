@@ -19,6 +19,7 @@ from structlog.contextvars import bound_contextvars
 from ftorch.core.errors import FtorchError
 from ftorch.jobs import advance, bills, stage, submit
 from ftorch.jobs.caps import Caps
+from ftorch.jobs.claims import claim_of, note_wait
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import Policy, decide, moments
 from ftorch.jobs.fetch import fetch
@@ -230,6 +231,9 @@ class Engine:
         if new.state in TERMINAL:
             changes |= {"ended_at": now, "hold_micro": 0}
             self._policies.pop(job.id, None)
+        if new.state is JobState.SUCCEEDED:
+            # What it waited for on its way says nothing about how it went.
+            changes["detail"] = ""
         self._context.change_job_in(tx, job, f"job {new.state}", new.reason or "", **changes)
 
     def _begin(self, job: JobRow, step: Step) -> None:
@@ -249,9 +253,18 @@ class Engine:
         )
 
     def _may(self, job: JobRow, step: Step) -> bool:
-        if step.kind in _NEEDS_FILES:
-            return self._context.has_files_of(job)
-        return self._rights.leads(*_place(job, step))
+        if step.kind not in _NEEDS_FILES:
+            return self._rights.leads(*_place(job, step))
+        now = self._context.clock.now()
+        if not self._context.has_files_of(job):
+            if self._rights.leads(*_place(job, step)):
+                note_wait(self._context, self._rights, job, step, now)
+            return False
+        taken_s = self._rights.taken_for_s(claim_of(job, step))
+        if taken_s:
+            free_at = now + timedelta(seconds=taken_s)
+            self._wakes[job.id] = min(free_at, self._wakes.get(job.id, free_at))
+        return not taken_s
 
     def _guarded(self, job: JobRow, step: Step) -> None:
         about = {"job": job.id, "run": step.run.key} if step.run else {"job": job.id}
@@ -278,12 +291,12 @@ class Engine:
     def _carry_out(self, job: JobRow, runs: Sequence[RunRow], step: Step) -> None:
         match step:
             case Step(StepKind.STAGE):
-                with self._rights.claimed(job.id) as is_ours:
+                with self._rights.claimed(claim_of(job, step)) as is_ours:
                     if is_ours:
                         stage.stage(self._context, job)
             case Step(StepKind.FETCH, RunRow() as run):
                 self._context.check_account(run)
-                with self._rights.claimed(run.key) as is_ours:
+                with self._rights.claimed(claim_of(job, step)) as is_ours:
                     if is_ours:
                         fetch(self._context, job, run)
             case Step(StepKind.NEXT_PROVIDER):
