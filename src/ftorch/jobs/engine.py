@@ -23,7 +23,7 @@ from ftorch.jobs.claims import claim_of, note_wait
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import Policy, decide, moments
 from ftorch.jobs.fetch import fetch
-from ftorch.jobs.lanes import Lanes, Pool, Work
+from ftorch.jobs.lanes import Lanes, Pool, Threads, Work
 from ftorch.jobs.meter import OK, Meter, Unmetered
 from ftorch.jobs.mirror import Mirror
 from ftorch.jobs.outcomes import note_failure, outcome_of, words_of
@@ -52,7 +52,13 @@ _RUN_STEPS: Mapping[StepKind, Callable[[Context, JobRow, RunRow], None]] = {
     StepKind.CHARGE: bills.charge,
     StepKind.SETTLE: bills.settle,
 }
-_URGENT = frozenset({StepKind.CANCEL, StepKind.RELEASE, StepKind.FIND, StepKind.ABANDON})
+_THREADS = {
+    StepKind.CANCEL: Threads.URGENT,
+    StepKind.RELEASE: Threads.URGENT,
+    StepKind.ABANDON: Threads.URGENT,
+    StepKind.FIND: Threads.FINDS,
+    StepKind.SUBMIT: Threads.CREATES,
+}
 _NEEDS_FILES = frozenset({StepKind.STAGE, StepKind.FETCH})
 """Steps that any daemon may do that has the job's files, under a claim; all others are the leader's."""
 _ASKS_NOBODY = frozenset({StepKind.ABANDON, StepKind.OPEN_RUN, StepKind.NEXT_PROVIDER})
@@ -145,6 +151,10 @@ class Engine:
     def close(self) -> None:
         """Wait for the steps that are under way. The daemon does not call it when it must leave at once."""
         self._lanes.close()
+
+    def halt(self) -> None:
+        """Begin no more steps. Those under way end with the process, which is about to."""
+        self._lanes.halt()
 
     def _due_jobs(self, changed: set[str], now: datetime) -> set[str]:
         if self._context.clock.boot_s() - self._looked_at_all_s >= _LOOK_AT_ALL_S:
@@ -248,7 +258,7 @@ class Engine:
                 lane=_place(job, step)[0],
                 call=partial(self._guarded, job, step),
                 cost=0.0 if step.kind in _ASKS_NOBODY else 1.0,
-                is_urgent=step.kind in _URGENT,
+                threads=_THREADS.get(step.kind, Threads.STEPS),
             )
         )
 
