@@ -54,6 +54,10 @@ class Rights(Protocol):
         """Somebody is at this piece of work now. Asks the database."""
         ...
 
+    def close(self) -> None:
+        """Give everything back, so that another daemon need not wait. Closing twice is harmless."""
+        ...
+
 
 class Alone:
     """One daemon, one database: the lock of the state folder has settled everything."""
@@ -74,9 +78,12 @@ class Alone:
     def is_taken(self, name: str) -> bool:  # noqa: ARG002  always the same answer
         return False
 
+    def close(self) -> None:
+        """There is nothing to give back."""
+
 
 class Shared:
-    """Lease rows in the database, renewed by a thread of their own. `close` gives them back."""
+    """Lease rows in the database, renewed by a thread of their own."""
 
     def __init__(
         self,
@@ -150,7 +157,6 @@ class Shared:
         return leases.left_s(self._store.read(), f"work/{name}", now=self._clock.now()) > 0
 
     def close(self) -> None:
-        """Give everything back, so that another daemon need not wait. Closing twice is harmless."""
         self._over.set()
         self._asked.set()
         if self._thread.is_alive():
