@@ -82,10 +82,13 @@ class Daemon:
 
     def _work_watched(self) -> None:
         """Work under our sign and the watchdog, which also looks after the way out, with the numbers served."""
-        self._sign.show(stays=self._stays)
-        server = self._serve()
-        self._metrics = server.metrics if server else None
+        self._sign.show(stays=False)
+        server = None
         try:
+            server = self._serve()
+            self._metrics = server.metrics if server else None
+            # Only from here on nothing can keep us from working: `daemon start` waits for this.
+            self._sign.show(stays=self._stays)
             with Watchdog(self._context.clock, self._context.store.is_stuck) as watchdog, self._rights() as rights:
                 self._work(self._engine(rights), rights, watchdog)
         finally:
