@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Iterator
 from datetime import timedelta
-from functools import partial
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +12,7 @@ from hypothesis import strategies as st
 from ftorch.core.clock import ManualClock, SteadyClock
 from ftorch.jobs.lanes import Bucket, Lanes, Threads, Work
 from ftorch.jobs.pace import Pace
-from unit.jobs.desk import Desk
+from unit.jobs.desk import Desk, Later
 from unit.plans import plan
 
 
@@ -80,21 +77,6 @@ def test_two_works_with_one_key_are_never_under_way_at_once(lanes: Lanes) -> Non
     assert lanes.add(Work("a", "cloud", nothing))
     assert not lanes.add(Work("a", "cloud", nothing))
     assert lanes.under_way == 1
-
-
-class Later(Executor):
-    """Threads that begin when the test says so."""
-
-    def __init__(self) -> None:
-        self.calls: list[Callable[[], object]] = []
-
-    def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> Any:
-        self.calls.append(partial(call, *args, **kwargs))
-
-    def begin(self) -> None:
-        waiting, self.calls = self.calls, []
-        for call in waiting:
-            call()
 
 
 def test_a_work_that_waited_for_a_thread_waits_for_the_pause_too(clock: ManualClock) -> None:
