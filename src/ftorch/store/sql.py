@@ -132,9 +132,7 @@ RENEW_LEASE = (
     "WHERE name = :name AND owner = :owner AND token = :token AND expires_at > :now"
 )
 RELEASE_LEASE = "UPDATE leases SET expires_at = 0 WHERE name = :name AND owner = :owner AND token = :token"
-HOLDS_LEASE = (
-    "SELECT COUNT(*) AS n FROM leases WHERE name = :name AND owner = :owner AND token = :token AND expires_at > :now"
-)
+LEASE_LEFT = "SELECT expires_at - :now AS micro FROM leases WHERE name = :name"
 ADD_CLAIM = "INSERT INTO leases (name, owner, token, expires_at) VALUES (:name, '', 0, 0) ON CONFLICT (name) DO NOTHING"
 CLAIM = (
     "UPDATE leases SET owner = :owner, expires_at = :now + :ttl_micro, token = token + 1 WHERE name IN "
