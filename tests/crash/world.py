@@ -132,6 +132,11 @@ class Inline(Executor):
         return Future()
 
 
+def at_once(call: Callable[[], None]) -> None:
+    """Instead of a thread."""
+    call()
+
+
 def mortal(store: Store, fate: Fate) -> Store:
     """The same store, whose commits are boundaries from now on."""
 
@@ -183,7 +188,7 @@ class SharedGround(Ground):
         type(store).write(store, lambda tx: tx.run(f"UPDATE leases SET expires_at = 0 WHERE owner = 'daemon {daemon}'"))
 
     def rights(self, store: Store, clock: Clock, owner: str) -> Shared:
-        return Shared(store, clock, owner, lambda _provider: "acct", ttl=timedelta(hours=1))
+        return Shared(store, clock, owner, lambda _provider: "acct", ttl=timedelta(hours=1), begin=at_once)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ftorch.core.errors import UsageError
+from ftorch.core.host import host_id
 from ftorch.costs import budget
 from ftorch.costs.estimate import Estimate
 from ftorch.jobs.allowance import rules
@@ -70,7 +70,7 @@ def job_row(context: Context, resolved: Resolved, dataset: Path, *, hold_micro: 
         limit_micro=plan.budget.limit.micro if plan.budget else None,
         hold_micro=hold_micro,
         labels=json.dumps(dict(plan.labels), sort_keys=True),
-        host=platform.node(),
+        host=host_id(context.home),
         created_at=now,
         next_at=now,
     )

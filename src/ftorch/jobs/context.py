@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ftorch.core.clock import Clock, Reading
 from ftorch.core.errors import CredentialsError, StoreError
+from ftorch.core.host import is_here
 from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
 from ftorch.manifest.plan import Plan
@@ -54,7 +54,7 @@ class Context:
 
     def has_files_of(self, job: JobRow) -> bool:
         """The job's frozen rows lie here, and its adapter may be brought here."""
-        return not self.store.is_shared or self.home.is_shared or job.host == platform.node()
+        return not self.store.is_shared or self.home.is_shared or is_here(job.host, self.home)
 
     def account(self, provider: str) -> str:
         """Whose account the provider's credentials open: asked once per process, for they are read once."""

@@ -134,9 +134,7 @@ RENEW_LEASE = (
     "WHERE name = :name AND owner = :owner AND token = :token AND expires_at > :now"
 )
 RELEASE_LEASE = "UPDATE leases SET expires_at = 0 WHERE name = :name AND owner = :owner AND token = :token"
-HOLDS_LEASE = (
-    "SELECT COUNT(*) AS n FROM leases WHERE name = :name AND owner = :owner AND token = :token AND expires_at > :now"
-)
+LEASE_LEFT = "SELECT expires_at - :now AS micro FROM leases WHERE name = :name"
 ADD_CLAIM = "INSERT INTO leases (name, owner, token, expires_at) VALUES (:name, '', 0, 0) ON CONFLICT (name) DO NOTHING"
 CLAIM = (
     "UPDATE leases SET owner = :owner, expires_at = :now + :ttl_micro, token = token + 1 WHERE name IN "
@@ -174,6 +172,10 @@ def update(table: str, key: str, names: tuple[str, ...]) -> str:
     """A compare-and-set: changes the row only while it still has the version that was read."""
     changes = ", ".join(f"{name} = :{name}" for name in names)
     return f"UPDATE {table} SET {changes}, version = version + 1 WHERE {key} = :_key AND version = :_version"
+
+
+NAMES_AT_ONCE = (4, 40, 400)
+"""How many names a statement asks for: connections keep the statements they have seen, and long ones are large."""
 
 
 def by_names(row_type: type, table: str, key: str, count: int) -> str:

@@ -205,8 +205,22 @@ def full(_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("trouble", [locked, full])
-def test_a_database_that_refuses_writes_for_an_hour_loses_nothing(
+@contextmanager
+def gone(desk: Desk, _monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Its disk has been unplugged, and is plugged in again."""
+    home = desk.context.home.root
+    unplugged = home.with_name("unplugged")
+    desk.context.store.close()
+    home.rename(unplugged)
+    home.mkdir()
+    yield
+    assert list(home.iterdir()) == [], "something was written where the disk is to be"
+    home.rmdir()
+    unplugged.rename(home)
+
+
+@pytest.mark.parametrize("trouble", [locked, full, gone])
+def test_a_database_that_cannot_be_written_for_an_hour_loses_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, trouble: Any
 ) -> None:
     job_id = desk.submit()
@@ -217,8 +231,8 @@ def test_a_database_that_refuses_writes_for_an_hour_loses_nothing(
             with suppress(StoreError):
                 desk.engine.tick()
             desk.wait()
-        before = desk.job(job_id).state
 
+    before = desk.job(job_id).state
     desk.finish(job_id)
     desk.run_until(lambda: desk.runs(job_id)[0].settled_at is not None, seconds=4 * 3600, step=60.0)
 

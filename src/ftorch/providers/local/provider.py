@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import secrets
 import shutil
 import signal
 import sys
@@ -23,7 +21,8 @@ from typing import Any, ClassVar, Self
 
 from ftorch.core.clock import Clock, Reading, SystemClock
 from ftorch.core.errors import MissingExtraError, RunNotFoundError, RunRejectedError
-from ftorch.core.files import sync_folder, write_text, write_text_once
+from ftorch.core.files import sync_folder, write_text
+from ftorch.core.host import host_id
 from ftorch.core.ids import installation_of
 from ftorch.core.paths import Home
 from ftorch.costs.items import EntryKind, LineItem, Quote, SpendSource, Window, time_charge
@@ -51,17 +50,6 @@ from ftorch.providers.local.capabilities import CAPABILITIES
 _KILL_AFTER = timedelta(seconds=60)
 _LOG_PAGE = 1 << 16
 _SAID = 300
-
-
-def host_id(home: Home) -> str:
-    """What names this machine and state folder, made once: a host's own name changes with the network that it is in.
-
-    Two state folders on one host are two places: neither can see the other's runs.
-    """
-    path = home.ensure().root / "host.id"
-    if not path.exists():
-        write_text_once(path, f"{platform.node() or 'localhost'}-{secrets.token_hex(3)}")
-    return path.read_text()
 
 
 class LocalProvider:
