@@ -53,6 +53,7 @@ _FAULTS: Mapping[WireFault, tuple[tuple[str, ...], Fault]] = {
     WireFault.LIST_GARBAGE: (_LIST, Fault.GARBAGE),
     WireFault.LIST_LIMITED: (_LIST, Fault.RATE_LIMITED),
     WireFault.LIST_UNKNOWN_STATUS: (_LIST, Fault.UNKNOWN_STATUS),
+    WireFault.LIST_SHUFFLED: (_LIST, Fault.SHUFFLED),
     WireFault.SINGLE_FAILS: (("GET /instances/{id}",), Fault.ERROR),
     WireFault.CANCEL_FAILS: ((TERMINATE,), Fault.UNAVAILABLE_AFTER),
 }

@@ -36,7 +36,8 @@ _FAULTS: Mapping[WireFault, tuple[tuple[str, ...], str]] = {
     WireFault.CREATE_DROPPED: (("make",), "drop_before"),
     WireFault.LIST_FAILS: (_READS, "failed_after"),
     WireFault.LIST_DROPPED: (_READS, "drop_before"),
-    WireFault.SINGLE_FAILS: ((), "failed_after"),
+    WireFault.LIST_SHUFFLED: ((), "nothing"),  # runs are asked for by name
+    WireFault.SINGLE_FAILS: ((), "nothing"),
     WireFault.CANCEL_FAILS: (("cancel",), "failed_after"),
     WireFault.DOWNLOAD_CUT: (("send",), "cut"),
     WireFault.DOWNLOAD_DAMAGED: (("send",), "damaged"),

@@ -57,6 +57,12 @@ def _with_unknown_status(reply: Reply) -> Reply:
     return replace(reply, body=json.dumps(value).encode())
 
 
+def _shuffled(reply: Reply) -> Reply:
+    """Newest first."""
+    value = json.loads(reply.body)
+    return replace(reply, body=json.dumps({"data": value["data"][::-1]}).encode())
+
+
 def _rejected(request: Request, _value: str) -> Reply:
     """A refusal that repeats what it was given, keys and all."""
     order = json.loads(request.body)
@@ -82,7 +88,10 @@ class LambdaEmulator(Emulator):
 
     name = "lambda"
     instead: ClassVar[Mapping[Fault, Instead]] = {Fault.REJECT: _rejected, Fault.NO_CAPACITY: _no_room}
-    after: ClassVar[Mapping[Fault, After]] = {Fault.UNKNOWN_STATUS: _with_unknown_status}
+    after: ClassVar[Mapping[Fault, After]] = {
+        Fault.UNKNOWN_STATUS: _with_unknown_status,
+        Fault.SHUFFLED: _shuffled,
+    }
 
     def __init__(
         self, clock: MovableClock, folder: Path, *, port: int = 0, genuine: bool = False, speed: float = 1.0

@@ -74,9 +74,9 @@ class LambdaProvider:
         self._ids = Ids()
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         """Reads the variables of `settings.py`. Sends nothing."""
-        settings, home, clock = Settings.from_env(env), Home.from_env(env), SystemClock()
+        settings, home, clock = Settings.from_env(env), Home.from_env(env), clock or SystemClock()
         http = Http(cls.name, settings.url, clock=clock, key=settings.key, key_variable=KEY)
         driver = Driver(settings, home, clock, Link(cls.name))
         return cls(settings, home, http, Pacer(home, clock), driver, clock)

@@ -68,9 +68,9 @@ class SshProvider:
         self._known = KnownHosts(home)
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         """Needs no credentials of ours: the user's keys, agent and known hosts are those of `ssh`."""
-        return cls(Home.from_env(env), env, SystemClock(), Link(cls.name))
+        return cls(Home.from_env(env), env, clock or SystemClock(), Link(cls.name))
 
     def check(self) -> Account:
         """Machines are the user's own: there is one account, and a run names its machine in `place`."""
