@@ -45,7 +45,14 @@ def bound(
     """
     limits = [*_own(tx, job.id, plan), *rules(tx, plan, now, already=job)]
     computed = estimate(plan, placement, capabilities.billed_by, quote_of(job))
-    return budget.bound(plan, computed, rate=placement.rate, limits=limits, overhead_s=capabilities.overhead_s)
+    return budget.bound(
+        plan,
+        computed,
+        rate=placement.rate,
+        limits=limits,
+        overhead_s=capabilities.overhead_s,
+        holds_all=capabilities.held_until_fetched,
+    )
 
 
 def rules(tx: Transaction, plan: Plan, now: datetime, *, already: JobRow | None = None) -> list[Limit]:

@@ -16,6 +16,7 @@ CAPABILITIES = Capabilities(
     start_timeout_s=45 * 60.0,
     settle_lag_s=900.0,
     rents_machines=True,
+    held_until_fetched=True,
     client_chosen_id=False,
     find=Find.LIST,
     list_page_size=None,

@@ -47,6 +47,8 @@ def check_switch(plan: Plan, settings: Settings) -> None:
 
 def life_s(order: RunOrder) -> float:
     """How long the machine may live: as long as what is held for the run pays for it."""
+    if order.max_life_s is not None:
+        return order.max_life_s
     if order.max_duration_s is None:
         return DEFAULT_LIFE_S
     return order.max_duration_s + CAPABILITIES.overhead_s
