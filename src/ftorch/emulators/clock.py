@@ -17,6 +17,9 @@ class FastClock:
     def now(self) -> datetime:
         return self._start + timedelta(seconds=self.boot_s())
 
+    def boot_id(self) -> str:
+        return "fast"
+
     def boot_s(self) -> float:
         return (time.monotonic() - self._began_s) * self._speed + self._moved_s
 
