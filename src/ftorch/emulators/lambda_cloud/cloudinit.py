@@ -23,7 +23,7 @@ class CloudInit:
     def __init__(self, box: Box, config: CloudConfig, home: str) -> None:
         self._box = box
         self._config = config
-        self._moved = {home: str(box.home), "/opt/": f"{box.folder}/opt/", "/etc/": f"{box.folder}/etc/"}
+        self._moved = {home: f"{box.home}/", "/opt/": f"{box.folder}/opt/", "/etc/": f"{box.folder}/etc/"}
         self._over = threading.Event()
         self._keepers: list[threading.Thread] = []
 
