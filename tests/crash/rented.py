@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import httpx
 
@@ -61,9 +61,9 @@ class MortalTransport(httpx.HTTPTransport):
         what = f"{request.method} {_ID.sub('{id}', request.url.path.removeprefix('/api/v1'))}"
         self._fate.boundary(f"{what} asked")
         response = super().handle_request(request)
-        response.read()
+        content = b"".join(cast("Iterable[bytes]", response.stream))
         self._fate.boundary(f"{what} answered")
-        return response
+        return httpx.Response(response.status_code, headers=response.headers, stream=httpx.ByteStream(content))
 
 
 class MortalLink(Link):
@@ -74,7 +74,7 @@ class MortalLink(Link):
         self._fate = fate
 
     def _wait(self, work: Coroutine[Any, Any, Value]) -> Value:
-        name = work.__name__.strip("_")
+        name = str(getattr(work, "__name__", "command")).strip("_")
         try:
             self._fate.boundary(f"ssh {name} asked")
         except BaseException:
@@ -165,6 +165,10 @@ class Rented:
         pacer = Pacer(self.home, self.clock, request_s=self.request_s, launch_s=self.launch_s)
         driver = Driver(settings, self.home, self.clock, MortalLink(self.fate), answer_s=10)
         return LambdaProvider(settings, self.home, http, pacer, driver, self.clock)
+
+    def open_lid(self) -> None:
+        """A new life begins."""
+        assert self.laptop.engine.under_way == 0
 
     def close_lid(self) -> None:
         """ftorch is gone; what it held in memory goes with it."""

@@ -1,4 +1,4 @@
-"""ftorch dies before and after every commit, every request to Lambda and every command to a machine, and lives again."""
+"""ftorch dies before and after every commit, request and command to a machine, and lives again."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def lived(folder: Path, deaths: set[int]) -> tuple[Rented, list[str]]:
     rented = slow(folder, fate=Fate())
     rented.service.training = {"seconds": 0.3}
     with rented:
+        rented.open_lid()  # its own first commit is no boundary
         with rented.fate.asleep():
             job = rented.submit()
         rented.fate.deaths = deaths

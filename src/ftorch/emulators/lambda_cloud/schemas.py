@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -144,12 +145,21 @@ class AuditEvent(Body):
     catalog_version: str = "1"
     event_id: str
     event_time: str
+    actor_lrn: str | None = None
     resource_lrns: list[str]
+    resource_owner_lrn: str | None = None
     request_api_key_lrn: str | None = None
     additional_details: dict[str, JsonValue] = {}
 
 
 def value(model: BaseModel) -> dict[str, Any]:
-    """The model as JSON has it; what is not given is left out, `first_healthy` is null."""
+    """The model as JSON has it: what is not given is left out, except what Lambda answers with null."""
     written: dict[str, Any] = model.model_dump(mode="json", exclude_none=True)
-    return {**written, "first_healthy": None, **written} if isinstance(model, Instance) else written
+    nulls = _NULLS.get(type(model), ())
+    return {**dict.fromkeys(nulls), **written}
+
+
+_NULLS: Mapping[type[BaseModel], tuple[str, ...]] = {
+    Instance: ("first_healthy",),
+    AuditEvent: ("actor_lrn", "resource_owner_lrn", "request_api_key_lrn"),
+}
