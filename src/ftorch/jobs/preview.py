@@ -15,7 +15,7 @@ from ftorch.jobs.admit import difference, stands_for
 from ftorch.jobs.allowance import estimate, rules
 from ftorch.jobs.plan import Resolved
 from ftorch.manifest.plan import Plan
-from ftorch.providers.base import Placement, PriceListed, Provider
+from ftorch.providers.base import Placement, PriceListed, Provider, Remarks
 from ftorch.providers.registry import entries, provider_class
 from ftorch.store import JobRow, Store, sql
 
@@ -65,7 +65,12 @@ def preview(resolved: Resolved, store: Store | None, credentials: Mapping[str, s
         standing_job=standing.id if standing else None,
         changes=difference(store, plan) if store else [],
         sample_size=sample_size(plan),
-        warnings=[*map(str, resolved.prepared.report.warnings), *not_yet(plan), *unset],
+        warnings=[
+            *map(str, resolved.prepared.report.warnings),
+            *not_yet(plan),
+            *unset,
+            *_remarks(provider, plan, placement),
+        ],
         resolved=resolved,
     )
 
@@ -80,6 +85,10 @@ def _placement(provider: type[Provider], plan: Plan, credentials: Mapping[str, s
         return provider.listed(plan)[0], [error.message]
     with closing(opened):
         return (provider.listed(plan) if issubclass(provider, PriceListed) else opened.placements(plan))[0], ()
+
+
+def _remarks(provider: type[Provider], plan: Plan, placement: Placement) -> Sequence[str]:
+    return provider.remarks(plan, placement) if issubclass(provider, Remarks) else ()
 
 
 def sample_size(plan: Plan) -> list[str]:

@@ -368,6 +368,16 @@ class PriceListed(Protocol):
         ...
 
 
+@runtime_checkable
+class Remarks(Protocol):
+    """Providers that have something to say about a plan before a cent is spent on it."""
+
+    @classmethod
+    def remarks(cls, plan: Plan, placement: Placement) -> Sequence[str]:
+        """Sentences that `plan` prints: how long something may cost, and the worst case."""
+        ...
+
+
 class Bills(Protocol):
     """Providers whose bill can be read row by row."""
 

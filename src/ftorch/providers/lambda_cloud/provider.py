@@ -48,6 +48,7 @@ from ftorch.providers.lambda_cloud.machines import GONE, Machines, by_name, quie
 from ftorch.providers.lambda_cloud.pace import Pacer
 from ftorch.providers.lambda_cloud.places import Avoided, is_gpu, placements
 from ftorch.providers.lambda_cloud.records import Records
+from ftorch.providers.lambda_cloud.remarks import remarks
 from ftorch.providers.lambda_cloud.settings import KEY, Settings
 from ftorch.providers.ssh.box import Box, Reading
 from ftorch.providers.ssh.link import Link, StrangeHostError
@@ -99,6 +100,11 @@ class LambdaProvider:
         orders.check_switch(plan, self._settings)
         region = orders.options(plan).get("region")
         return placements(self._api.types("placements"), plan.resources.gpu, region, self._avoided.all())
+
+    @classmethod
+    def remarks(cls, plan: Plan, placement: Placement) -> Sequence[str]:
+        """Until when the machine is kept, what that costs, and the worst case without its switch."""
+        return remarks(plan, placement)
 
     def submit(self, order: RunOrder) -> RunRef:
         """One launch under the run's key, with a public key that only this run has."""
