@@ -4,6 +4,7 @@ Times are CPU seconds (user + system) of child processes, medians; wall times sa
     start-up    `ftorch --version`, `--help`, `jobs` against `python -c pass`
     install     size and number of distributions of the core
     engine      10,000 jobs at a provider with pages of 100: memory, calls, commits, restart (only with --engine)
+    fetch       300 MB by ssh against `sftp`, in wall time (only with --fetch; needs openssh-server)
     trainer     CPU seconds per step against a plain TRL script with the same settings (only with --trainer)
 """
 
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--trainer", action="store_true", help="also the trainer, on SmolLM2-135M; takes minutes")
     parser.add_argument("--install", action="store_true", help="also a fresh core install; needs a package index")
     parser.add_argument("--engine", action="store_true", help="also the engine with 10,000 jobs; takes minutes")
+    parser.add_argument("--fetch", action="store_true", help="also the fetch over ssh")
     chosen = parser.parse_args()
     lines = start_up()
     if chosen.install:
@@ -42,6 +44,10 @@ def main() -> int:
         from bench.engine import measure as measure_engine
 
         lines += measure_engine()
+    if chosen.fetch:
+        from bench.fetch import measure as measure_fetch
+
+        lines += measure_fetch()
     if chosen.trainer:
         from bench.trainer_ratio import measure
 

@@ -49,6 +49,8 @@ class Box:
     genuine: bool = False
     speed: float = 1.0
     """How fast time goes for the services of the machine: not for its ssh and not for its training."""
+    counts: bool = True
+    """False: what is sent goes straight to sshd, for measurements."""
     env: Mapping[str, str] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     _sshd: subprocess.Popen[bytes] | None = field(default=None, repr=False)
@@ -203,6 +205,7 @@ class Box:
             "python": sys.executable,
             "training": "genuine" if self.genuine else "instant",
             "speed": str(self.speed),
+            "counted": "send" if self.counts else "nothing",
         }
 
     def _sshd_config(self) -> str:
@@ -235,7 +238,7 @@ cd "$HOME" || exit 1
 verb=${{SSH_ORIGINAL_COMMAND% *}}
 verb=${{verb##* }}
 echo "$verb" >> "{folder}/etc/asked"
-if [ "$verb" = send ] || [ -e "{folder}/etc/faults.json" ]; then
+if [ "$verb" = "{counted}" ] || [ -e "{folder}/etc/faults.json" ]; then
     exec "{python}" -I -S "{inside}/shell.py" "{folder}/etc" "$verb"
 fi
 exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"
