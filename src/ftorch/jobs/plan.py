@@ -188,10 +188,13 @@ def _start_adapter(manifest: Manifest, path: Path, adapter_folder: Callable[[str
 
 
 def _base_id(base_id: str, folder: Path) -> str:
-    """A folder becomes its absolute path: the plan must not depend on where the manifest lies."""
-    if find_base(base_id) is None and (folder / base_id).is_dir():
-        return str((folder / base_id).resolve())
-    return base_id
+    """A folder becomes its absolute path: the plan must not depend on where the manifest lies.
+
+    A provider's own id becomes the canonical one: the next provider of the list would not know it.
+    """
+    if base := find_base(base_id):
+        return base_id if base_id == base.alias else base.id
+    return str((folder / base_id).resolve()) if (folder / base_id).is_dir() else base_id
 
 
 def _check_labels(manifest: Manifest, path: Path, settings: Settings) -> None:
