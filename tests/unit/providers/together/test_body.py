@@ -146,11 +146,11 @@ def test_a_value_that_no_field_knows_is_a_mistake_of_ours() -> None:
     body = create_body(order(changed(method=SFT)))
 
     with pytest.raises(ValidationError, match="lora_rank"):
-        type(body)(**body.model_dump(), lora_rank=8)
+        type(body).model_validate({**body.model_dump(), "lora_rank": 8})
 
 
 def test_a_key_that_is_longer_than_a_suffix_is_not_sent() -> None:
     body = create_body(order(changed(method=SFT)))
 
     with pytest.raises(ValidationError, match="suffix"):
-        type(body)(**{**body.model_dump(), "suffix": "x" * 41})
+        type(body).model_validate({**body.model_dump(), "suffix": "x" * 41})
