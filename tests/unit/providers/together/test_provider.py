@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from contract.together_bench import TogetherBench, qwen, write_rows
+from contract.together_bench import PREFERENCE, TogetherBench, bundle_of, qwen, write_rows
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import (
     CredentialsError,
@@ -30,7 +29,7 @@ from ftorch.emulators.together.models import MODELS
 from ftorch.jobs.bundle import make_bundle
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import BaseModelRef, Dpo, Lora, Tracking
-from ftorch.providers.base import Bundle, PriceListed, RunState, Staged
+from ftorch.providers.base import PriceListed, RunState, Staged
 from ftorch.providers.http import Http
 from ftorch.providers.together.provider import TogetherProvider
 from ftorch.providers.together.settings import Settings
@@ -38,12 +37,6 @@ from unit.plans import facts
 
 UPLOAD, PUT, WHOAMI = "POST /v1/files", "PUT /upload/{id}", "GET /v3/whoami"
 ESTIMATE = "POST /v1/fine-tunes/estimate-price"
-
-
-def with_rows(rows: list[dict[str, Any]], folder: Path, plan: Plan) -> Bundle:
-    folder.mkdir(exist_ok=True)
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return make_bundle(plan, folder)
 
 
 def other_model(base_id: str) -> Plan:
@@ -148,7 +141,7 @@ def _log_of_finished(bench: TogetherBench, run: Any) -> list[str]:
 def test_a_row_that_the_service_refuses_is_named_by_our_file_and_line(bench: TogetherBench, tmp_path: Path) -> None:
     good = {"prompt": [{"role": "user", "content": "2"}], "completion": [{"role": "assistant", "content": "4"}]}
     bad = {**good, "prompt": [{"role": "user", "content": "2"}, {"role": "user", "content": "3"}]}
-    bench.bundle = with_rows([good, good, bad], tmp_path / "bad", bench.plan)
+    bench.bundle = bundle_of([good, good, bad], tmp_path / "bad", bench.plan)
 
     with pytest.raises(RunRejectedError) as caught:
         bench.staged()
@@ -306,15 +299,9 @@ def test_a_plan_needs_no_key() -> None:
 
 
 def test_a_dpo_job_is_made_and_comes_home(bench: TogetherBench, tmp_path: Path, service: Service) -> None:
-    answer = [{"role": "assistant", "content": "4"}]
-    row = {
-        "prompt": [{"role": "user", "content": "2 + 2"}],
-        "chosen": answer,
-        "rejected": [{**answer[0], "content": "5"}],
-    }
     method = Dpo(type="dpo", lora=Lora(rank=4, alpha=8), learning_rate=1e-5, beta=0.2)
     bench.plan = bench.plan.model_copy(update={"method": method})
-    bench.bundle = with_rows([row] * 16, tmp_path / "dpo", bench.plan)
+    bench.bundle = bundle_of([PREFERENCE] * 16, tmp_path / "dpo", bench.plan)
 
     run = bench.submit()
     bench.finish(run)
