@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ftorch.core.clock import Clock, SteadyClock, SystemClock
 from ftorch.core.errors import CredentialsError, MissingExtraError, NotFinishedError, UsageError
 from ftorch.core.paths import Home
+from ftorch.jobs.states import CANCELLED
 from ftorch.jobs.views import (
     AdapterView,
     EventView,
@@ -114,7 +115,7 @@ class Client:
         # Opened as the daemon will open it: a missing package or credential is said here, not an hour later.
         context.open_provider(view.provider)
         context.secrets(view.plan)
-        admitted = admit(context, view.resolved, again=again)
+        admitted = admit(context, view.resolved, view.estimate, again=again)
         if admitted.job.ended_at is None:
             self.ensure_daemon()
         return Submitted(self.job(admitted.job.id), admitted.is_new)
@@ -179,7 +180,8 @@ class Client:
         from ftorch.jobs.admit import ask_cancel
 
         row = ask_cancel(self._opened(), pick(self._readable(), job).id)
-        if row.ended_at is None:
+        runs = self._readable().runs_of(row.id)
+        if row.ended_at is None or (row.desired == CANCELLED and any(run.released_at is None for run in runs)):
             self.ensure_daemon()
         return self.job(row.id)
 

@@ -6,12 +6,14 @@ the sum over a reference is always its newest amount, and yesterday's report can
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from ftorch.core.money import Money
-from ftorch.costs.items import LineItem
-from ftorch.store import LedgerRow, Transaction, sql
+from ftorch.costs.items import LineItem, SpendSource
+from ftorch.store import LedgerRow, RunRow, Transaction, sql
 
 
 def post(tx: Transaction, item: LineItem, *, provider: str, account: str, job_id: str | None, now: datetime) -> int:
@@ -31,21 +33,30 @@ def post(tx: Transaction, item: LineItem, *, provider: str, account: str, job_id
     if not earlier:
         tx.add_entry(entry)
         return 1
-    standing = earlier[-1]
-    if standing.as_of >= item.as_of or _same(standing, entry):
+    standing, net_micro = earlier[-1], sum(one.amount_micro for one in earlier)
+    if standing.as_of >= item.as_of or (net_micro, standing.kind) == (entry.amount_micro, entry.kind):
         return 0
-    reversal = replace(
-        standing,
-        revision=standing.revision + 1,
-        amount_micro=-standing.amount_micro,
-        quantity=-standing.quantity,
-        description=f"reversal: {standing.description}",
-        as_of=item.as_of,
-        recorded_at=now,
-    )
-    tx.add_entry(reversal)
+    if net_micro == 0:
+        tx.add_entry(replace(entry, revision=standing.revision + 1))
+        return 1
+    tx.add_entry(_reversal(standing, item.as_of, now))
     tx.add_entry(replace(entry, revision=standing.revision + 2))
     return 2
+
+
+def post_charges(tx: Transaction, run: RunRow, items: Sequence[LineItem], *, now: datetime) -> None:
+    """Bring a provider's whole answer to what a run cost into the ledger.
+
+    It takes the place of its earlier answers: one that it does not repeat (time that was measured, where there is a
+    record now) is reversed. No answer at all changes nothing; rows of the bill are no answers of this kind.
+    """
+    for item in items:
+        ours = replace(item, run_key=run.key)
+        post(tx, ours, provider=run.provider, account=run.account, job_id=run.job_id, now=now)
+    given = {(item.source.value, item.source_ref) for item in items}
+    for standing in _answers(tx, run) if items else ():
+        if (standing.source, standing.source_ref) not in given:
+            tx.add_entry(_reversal(standing, max(item.as_of for item in items), now))
 
 
 def spent_micro(tx: Transaction, job_id: str) -> int:
@@ -55,7 +66,7 @@ def spent_micro(tx: Transaction, job_id: str) -> int:
 
 def held_micro(tx: Transaction, job_id: str) -> int:
     """What is reserved for runs of the job whose cost is not in the ledger yet."""
-    return int(tx.scalar(sql.HELD_BY_JOB, job_id=job_id))
+    return int(tx.scalar(sql.HELD_BY_RUNS_OF_JOB, job_id=job_id))
 
 
 def total(entries: list[LedgerRow]) -> Money:
@@ -84,5 +95,24 @@ def _entry(item: LineItem, *, provider: str, account: str, job_id: str | None, n
     )
 
 
-def _same(standing: LedgerRow, entry: LedgerRow) -> bool:
-    return (standing.amount_micro, standing.kind) == (entry.amount_micro, entry.kind)
+def _answers(tx: Transaction, run: RunRow) -> list[LedgerRow]:
+    """The newest entry of each reference that came with an earlier answer about this run and still counts."""
+    net_micro: Counter[tuple[str, str]] = Counter()
+    newest: dict[tuple[str, str], LedgerRow] = {}
+    for entry in tx.many(LedgerRow, sql.LEDGER_OF_RUN, run_key=run.key):
+        if entry.source != SpendSource.BILLING_API:
+            net_micro[entry.source, entry.source_ref] += entry.amount_micro
+            newest[entry.source, entry.source_ref] = entry
+    return [entry for of_ref, entry in newest.items() if net_micro[of_ref]]
+
+
+def _reversal(standing: LedgerRow, as_of: datetime, now: datetime) -> LedgerRow:
+    return replace(
+        standing,
+        revision=standing.revision + 1,
+        amount_micro=-standing.amount_micro,
+        quantity=-standing.quantity,
+        description=f"reversal: {standing.description}",
+        as_of=as_of,
+        recorded_at=now,
+    )

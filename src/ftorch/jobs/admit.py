@@ -10,9 +10,12 @@ from datetime import datetime
 from pathlib import Path
 
 from ftorch.core.errors import UsageError
+from ftorch.costs import budget
+from ftorch.costs.estimate import Estimate
+from ftorch.jobs.allowance import rules
 from ftorch.jobs.context import Context
 from ftorch.jobs.plan import Resolved
-from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobReason, JobState
+from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobReason, JobState, Purpose
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import RunState
 from ftorch.store import JobRow, RunRow, Store, Transaction, sql
@@ -26,15 +29,22 @@ class Admitted:
     is_new: bool
 
 
-def admit(context: Context, resolved: Resolved, *, again: bool) -> Admitted:
-    """Insert the job, unless one with the same plan is open or has succeeded. `again` starts a new one regardless."""
+def admit(context: Context, resolved: Resolved, estimate: Estimate | None = None, *, again: bool) -> Admitted:
+    """Insert the job, unless one with the same plan is open or has succeeded. `again` starts a new one regardless.
+
+    Its estimate is held until its first run holds for itself: ten jobs that are submitted in a row cannot all be the
+    one for which there was money. Raises BudgetError where it does not fit any more.
+    """
     plan = resolved.plan
-    job = job_row(context, resolved, resolved.freeze(context.home))
+    amount = estimate.amount if estimate else None
+    job = job_row(context, resolved, resolved.freeze(context.home), hold_micro=amount.micro if amount else 0)
 
     def change(tx: Transaction) -> Admitted:
         earlier = tx.many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)
         if not again and (standing := stands_for(earlier)):
             return Admitted(standing, is_new=False)
+        if estimate is not None:
+            budget.check(plan, estimate, rules(tx, plan, context.clock.now()))
         tx.insert_job(job, plan.to_json())
         tx.add_event(context.event(job.id, None, "submitted", str(resolved.manifest_path)))
         return Admitted(job, is_new=True)
@@ -42,7 +52,7 @@ def admit(context: Context, resolved: Resolved, *, again: bool) -> Admitted:
     return context.store.write(change)
 
 
-def job_row(context: Context, resolved: Resolved, dataset: Path) -> JobRow:
+def job_row(context: Context, resolved: Resolved, dataset: Path, *, hold_micro: int = 0) -> JobRow:
     """A new job for a plan; nothing is written."""
     plan = resolved.plan
     now = context.clock.now()
@@ -58,6 +68,7 @@ def job_row(context: Context, resolved: Resolved, dataset: Path) -> JobRow:
         state=JobState.PLANNED,
         desired=RUN,
         limit_micro=plan.budget.limit.micro if plan.budget else None,
+        hold_micro=hold_micro,
         labels=json.dumps(dict(plan.labels), sort_keys=True),
         host=platform.node(),
         created_at=now,
@@ -80,7 +91,16 @@ def ask_cancel(context: Context, job_id: str) -> JobRow:
     is_kept = job.reason == JobReason.ARTIFACT and job.adapter is None
     if (JobState(job.state) in TERMINAL and not is_kept) or job.desired == CANCELLED:
         return job
-    if not context.change_job(job, "cancel asked", desired=CANCELLED, next_at=context.clock.now()):
+    now = context.clock.now()
+
+    def change(tx: Transaction) -> bool:
+        for run in tx.many(RunRow, sql.RUNS_OF_JOB, job_id=job.id):
+            # What failed before and waits for its next try makes way for the person's word.
+            if run.released_at is None:
+                tx.update_run(run, next_at=now, failures=0)
+        return context.change_job_in(tx, job, "cancel asked", "", desired=CANCELLED, next_at=now)
+
+    if not context.store.write(change):
         return ask_cancel(context, job_id)
     return _must(context, job_id)
 
@@ -103,7 +123,7 @@ def ask_retry(context: Context, job_id: str) -> JobRow:
             if run.state is None and run.sent_at is not None:
                 _close_unseen(tx, run, now)
             elif run.ended_at is None or run.fetched_at is None:
-                tx.update_run(run, failures=0, next_at=now)
+                tx.update_run(run, failures=0, bad_fetches=0, next_at=now)
         return context.change_job_in(
             tx,
             job,
@@ -113,7 +133,7 @@ def ask_retry(context: Context, job_id: str) -> JobRow:
             reason=None,
             desired=RUN,
             ended_at=None,
-            granted=len(runs) + 1,
+            granted=sum(run.purpose == Purpose.TRAIN for run in runs) + 1,
             failures=0,
             next_at=now,
         )

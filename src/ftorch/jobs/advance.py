@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from ftorch.core.errors import HardwareError
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import quiet_until, why_stop
 from ftorch.jobs.serial import changes, progress_text, ref
 from ftorch.jobs.states import STOP_WORDS, JobReason
 from ftorch.jobs.submit import order_for
+from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import ENDED, Observation, Provider, RunState
 from ftorch.store import JobRow, RunRow, Transaction, sql
 
@@ -20,9 +22,16 @@ _START_AGAIN = timedelta(seconds=1)
 
 
 def start(context: Context, job: JobRow, run: RunRow) -> None:
-    """Start the work on a provisioned machine; the next observation tells whether it runs."""
-    context.open_provider(run.provider).start(ref(run), order_for(context, job, run))
-    context.change_run(run, next_at=context.clock.now() + _START_AGAIN)
+    """Start the work on a provisioned machine; the next observation tells whether it runs.
+
+    A machine that cannot do it is given back, and the manifest's `retry` decides about another one.
+    """
+    try:
+        context.open_provider(run.provider).start(ref(run), order_for(context, job, run))
+    except HardwareError as error:
+        context.change_run(run, "stopping", error.message, next_at=context.clock.now(), **_broken(JobReason.HARDWARE))
+    else:
+        context.change_run(run, next_at=context.clock.now() + _START_AGAIN)
 
 
 def cancel(context: Context, _job: JobRow, run: RunRow) -> None:
@@ -32,12 +41,18 @@ def cancel(context: Context, _job: JobRow, run: RunRow) -> None:
     # Noted before the call: a run that ends between the two was ended by us, and must not be taken for preempted.
     reason = run.stop_reason or why_stop(run, now, provider.capabilities)
     if reason is not None and reason != run.stop_reason:
-        if not context.change_run(run, "stopping", STOP_WORDS[JobReason(reason)], stop_reason=reason):
+        if not context.change_run(run, "stopping", STOP_WORDS[JobReason(reason)], **_broken(JobReason(reason))):
             return
         run = context.again(run)
     provider.cancel(ref(run))
     event = "" if run.cancel_requested_at else "cancel asked"
     context.change_run(run, event, cancel_requested_at=now)
+
+
+def _broken(reason: JobReason) -> dict[str, object]:
+    """The columns of a run that we stop; a machine that does not work is no fault of the order."""
+    event = RetryEvent.PROVIDER_ERROR.value if reason is JobReason.HARDWARE else None
+    return {"stop_reason": reason.value, "retry_event": event}
 
 
 def release(context: Context, _job: JobRow, run: RunRow) -> None:
@@ -109,10 +124,12 @@ def _apply(context: Context, tx: Transaction, run: RunRow, seen: Observation) ->
     if run.billable_from is not None:
         set_now.pop("billable_from", None)
     event, detail = _event(run, seen)
+    if run.state != seen.state.value:
+        set_now["failures"] = 0
     if seen.state in ENDED:
         set_now["ended_at"] = _by_our_clock(seen.billable_to, run, now)
         set_now["next_at"] = now
-    elif run.started_at is None and seen.state is RunState.RUNNING:
+    elif run.started_at is None and (seen.state is RunState.RUNNING or seen.billable_from is not None):
         set_now["started_at"] = _by_our_clock(seen.billable_from, run, now)
     context.change_run_in(tx, run, event, detail, **set_now)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from ftorch.core.money import Money
@@ -42,14 +43,18 @@ def bound(
 
     Call it in the transaction that writes the hold: of two runs that want the last dollar, one gets it.
     """
-    limits = [*_own(tx, job.id, plan), *rules(tx, plan, now)]
+    limits = [*_own(tx, job.id, plan), *rules(tx, plan, now, already=job)]
     computed = estimate(plan, placement, capabilities.billed_by, quote_of(job))
     return budget.bound(plan, computed, rate=placement.rate, limits=limits, overhead_s=capabilities.overhead_s)
 
 
-def rules(tx: Transaction, plan: Plan, now: datetime) -> list[Limit]:
-    """The limits of `ftorch.toml` that the job spends from, with what is gone of them in their period."""
-    return [_limit(tx, rule, now) for rule in plan.budgets]
+def rules(tx: Transaction, plan: Plan, now: datetime, *, already: JobRow | None = None) -> list[Limit]:
+    """The limits of `ftorch.toml` that the job spends from, with what is gone of them in their period.
+
+    What `already` holds since its submit is its own, and does not stand in its way.
+    """
+    own = Money.from_micro(already.hold_micro if already else 0)
+    return [replace(limit, held=limit.held - own) for limit in (_limit(tx, rule, now) for rule in plan.budgets)]
 
 
 def _own(tx: Transaction, job_id: str, plan: Plan) -> list[Limit]:

@@ -10,7 +10,7 @@ from ftorch.store import JobRow, RunRow, Transaction
 
 
 def charge(context: Context, job: JobRow, run: RunRow) -> None:
-    """Post what the run cost so far; the hold goes, for the ledger has it now.
+    """Post what the run cost so far; its hold goes, unless nobody names a price yet.
 
     Where no later price can follow, the run is settled at once.
     """
@@ -26,14 +26,16 @@ def settle(context: Context, job: JobRow, run: RunRow) -> None:
 def _post(context: Context, job: JobRow, run: RunRow, *, is_final: bool) -> None:
     items = context.open_provider(run.provider).charges(ref(run), history(run))
     now = context.clock.now()
-    moments = {"charged_at": run.charged_at or now} | ({"settled_at": now} if is_final else {})
+    settled = {"settled_at": now} if is_final else {}
+    # What the ledger has is not held twice; a price that nobody has named yet may still be all that was held.
+    hold_micro = 0 if items or is_final else run.hold_micro
     words = ", ".join(str(item.amount) for item in items) or "nobody names a price"
 
     def change(tx: Transaction) -> None:
-        if not context.change_run_in(tx, run, "charged", words, hold_micro=0, failures=0, **moments):
+        changes = {"charged_at": run.charged_at or now, "hold_micro": hold_micro, "failures": 0, **settled}
+        if not context.change_run_in(tx, run, "charged", words, **changes):
             return
-        for item in items:
-            ledger.post(tx, item, provider=run.provider, account=run.account, job_id=run.job_id, now=now)
+        ledger.post_charges(tx, run, items, now=now)
         if job.limit_micro is not None and (spent := ledger.spent_micro(tx, job.id)) > job.limit_micro:
             limit = Money.from_micro(job.limit_micro)
             over = f"{Money.from_micro(spent)} is spent, budget.limit is {limit}"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ftorch.manifest.settings import Cap
-from ftorch.store import JobRow, RunRow
+from ftorch.store import JobRow, RunRow, Transaction, sql
 
 
 class Caps:
@@ -43,3 +43,16 @@ class Caps:
             return []
         labels = json.loads(job.labels)
         return [i for i, cap in enumerate(self._caps) if cap.counts(provider, labels)]
+
+
+def has_place(tx: Transaction, caps: Sequence[Cap], job: JobRow) -> bool:
+    """True where one more run of the job is within every cap; asked in the transaction that opens the run.
+
+    What waits in a lane, or is opened by another daemon, is not in anybody's count.
+    """
+    labels = json.loads(job.labels)
+    ours = [cap for cap in caps if cap.counts(job.provider, labels)]
+    if not ours:
+        return True
+    places = [(provider, json.loads(text)) for provider, text in tx.counts(sql.OPEN_PLACES)]
+    return all(sum(cap.counts(*place) for place in places) < cap.runs for cap in ours)

@@ -21,6 +21,8 @@ from ftorch.store import JobRow, RunRow
 
 CANCEL_AGAIN = timedelta(seconds=20)
 FETCH_TRIES = 5
+"""An adapter that arrived damaged so often is not asked for again; a provider that does not answer is."""
+_FETCH_AFTER_CANCEL = timedelta(minutes=10)
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(minutes=10)
 _LAST_SAVE = timedelta(seconds=60)
@@ -86,6 +88,10 @@ def moments(job: JobRow, runs: Sequence[RunRow], capabilities_of: CapabilitiesOf
             yield run.ended_at + timedelta(seconds=capabilities.settle_lag_s)
         if run.ended_at is None and run.cancel_requested_at is not None:
             yield run.cancel_requested_at + CANCEL_AGAIN
+        if run.ended_at is None and run.sent_at is not None and capabilities.start_timeout_s is not None:
+            yield run.sent_at + timedelta(seconds=capabilities.start_timeout_s)
+        if run.ended_at is not None and is_to_fetch(run):
+            yield run.ended_at + _FETCH_AFTER_CANCEL
         if run.released_at is None and (allowed_until := _allowed_until(run, capabilities)) is not None:
             yield allowed_until
         if run.ended_at is not None and job.ended_at is None:
@@ -105,19 +111,12 @@ def _before_the_first_run(job: JobRow, now: datetime) -> Decision:
 
 def _run_step(job: JobRow, run: RunRow, now: datetime, capabilities: Capabilities) -> StepKind | None:
     """The next call for one run; None while there is only to observe and wait."""
-    if run.next_at > now:
+    if run.next_at > now and not _is_first_stop(run, now, capabilities):
         return None
     if run.ended_at is None:
         return _open_run_step(job, run, now, capabilities)
-    if is_to_fetch(run) and run.failures < FETCH_TRIES:
-        return StepKind.FETCH
-    if (
-        is_to_fetch(run)
-        and job.desired == RUN
-        and not (capabilities.rents_machines and _outlived(run, now, capabilities))
-    ):
-        # A trained adapter is not given up before a person says so, or its machine has used up the hold.
-        return None
+    if is_to_fetch(run) and not _is_given_up(job, run, now, capabilities):
+        return StepKind.FETCH if run.bad_fetches < FETCH_TRIES else None
     if run.released_at is None:
         return StepKind.RELEASE
     if run.charged_at is None:
@@ -125,6 +124,21 @@ def _run_step(job: JobRow, run: RunRow, now: datetime, capabilities: Capabilitie
     if run.settled_at is None and now >= run.ended_at + timedelta(seconds=capabilities.settle_lag_s):
         return StepKind.SETTLE
     return None
+
+
+def _is_first_stop(run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
+    """A run must be stopped and nobody has tried yet: that does not wait until a failed start is due again."""
+    return run.ended_at is None and run.stop_reason is None and why_stop(run, now, capabilities) is not None
+
+
+def _is_given_up(job: JobRow, run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
+    """A trained adapter is not given up before a person says so, or its machine has used up the hold.
+
+    Who cancels a job whose training has just ended gets the adapter that is paid for, if it comes soon.
+    """
+    if job.desired == CANCELLED and run.ended_at is not None:
+        return run.bad_fetches >= FETCH_TRIES or now >= run.ended_at + _FETCH_AFTER_CANCEL
+    return capabilities.rents_machines and _outlived(run, now, capabilities)
 
 
 def is_to_fetch(run: RunRow) -> bool:
@@ -156,9 +170,18 @@ def why_stop(run: RunRow, now: datetime, capabilities: Capabilities) -> JobReaso
         return JobReason.RATE_ABOVE_PLAN
     if run.bounded_by is not None and (run.accrual_micro or 0) > run.hold_micro:
         return JobReason.PRICE_ABOVE_HOLD
+    if _waits_for_ever(run, now, capabilities):
+        return JobReason.HARDWARE
     if _outlived(run, now, capabilities):
         return JobReason.DEADLINE if run.bounded_by in (None, MAX_DURATION) else JobReason.OVER_BUDGET
     return None
+
+
+def _waits_for_ever(run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
+    """A machine that was created long ago and on which the work has not begun."""
+    if capabilities.start_timeout_s is None or run.state != RunState.PROVISIONED or run.sent_at is None:
+        return False
+    return now >= run.sent_at + timedelta(seconds=capabilities.start_timeout_s)
 
 
 def _outlived(run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
@@ -167,7 +190,9 @@ def _outlived(run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
 
 
 def _allowed_until(run: RunRow, capabilities: Capabilities) -> datetime | None:
-    began = run.started_at or run.ended_at
+    # A rented machine costs from its create on, whether the work on it has begun or not.
+    is_waiting = capabilities.rents_machines and run.state == RunState.PROVISIONED
+    began = run.started_at or run.ended_at or (run.sent_at if is_waiting else None)
     if began is None or run.max_duration_s is None:
         return None
     allowed_s = run.max_duration_s + capabilities.overhead_s + capabilities.billing_quantum_s
@@ -209,7 +234,7 @@ def _open_state(job: JobRow, run: RunRow) -> JobState:
 
 
 def _after_success(job: JobRow, last: RunRow, runs: Sequence[RunRow], steps: tuple[Step, ...]) -> Decision:
-    if is_to_fetch(last) and last.failures >= FETCH_TRIES and job.desired == RUN:
+    if is_to_fetch(last) and last.bad_fetches >= FETCH_TRIES and job.desired == RUN:
         return Decision(JobState.FAILED, JobReason.ARTIFACT, steps)
     if not _all_done(runs):
         return Decision(JobState.CANCELLING if job.desired == CANCELLED else JobState.FETCHING, None, steps)
@@ -217,6 +242,8 @@ def _after_success(job: JobRow, last: RunRow, runs: Sequence[RunRow], steps: tup
         return Decision(JobState.SUCCEEDED, JobReason.COMPLETED, steps)
     if job.desired == CANCELLED:
         return Decision(JobState.CANCELLED, JobReason.CANCELLED_BY_USER, steps)
+    if _is_asked_for(job, runs):
+        return Decision(JobState.SUBMITTING, None, (*steps, Step(StepKind.OPEN_RUN)))
     return Decision(JobState.FAILED, JobReason.ARTIFACT, steps)
 
 
@@ -230,13 +257,18 @@ def _after_a_bad_end(job: JobRow, runs: Sequence[RunRow], now: datetime, policy:
     if not here:
         # The job has just moved on to another provider.
         return _before_the_first_run(job, now)
-    is_asked_for = len(runs) < job.granted
+    is_asked_for = _is_asked_for(job, runs)
     if is_asked_for or _may_retry(last, here, policy):
         is_due = job.next_at <= now and (is_asked_for or next_run_at(last, len(here)) <= now)
         return Decision(JobState.SUBMITTING, None, (Step(StepKind.OPEN_RUN),) if is_due else ())
     if _moves_on(job, last, policy):
         return Decision(JobState.STAGING, None, (Step(StepKind.NEXT_PROVIDER),))
     return Decision(JobState.LOST if last.state == RunState.ABSENT else JobState.FAILED, _reason(last))
+
+
+def _is_asked_for(job: JobRow, runs: Sequence[RunRow]) -> bool:
+    """A person has asked for one more run than there are."""
+    return sum(run.purpose == Purpose.TRAIN for run in runs) < job.granted
 
 
 def next_run_at(last: RunRow, runs: int) -> datetime:
@@ -250,10 +282,15 @@ def next_run_at(last: RunRow, runs: int) -> datetime:
 
 def _moves_on(job: JobRow, last: RunRow, policy: Policy) -> bool:
     """A list of providers is walked when there is no capacity; `then: next_provider` walks it after every event."""
-    if last.stop_reason or last.retry_event is None or policy.next_provider(job.provider) is None:
+    if _was_stopped(last) or last.retry_event is None or policy.next_provider(job.provider) is None:
         return False
     event = RetryEvent(last.retry_event)
     return event is RetryEvent.CAPACITY or (policy.retry.then == "next_provider" and event in policy.retry.on_events)
+
+
+def _was_stopped(run: RunRow) -> bool:
+    """By us, for a reason that another run would have too."""
+    return run.stop_reason not in (None, JobReason.HARDWARE)
 
 
 def _all_done(runs: Sequence[RunRow]) -> bool:
@@ -263,7 +300,7 @@ def _all_done(runs: Sequence[RunRow]) -> bool:
 
 def _may_retry(last: RunRow, runs: Sequence[RunRow], policy: Policy) -> bool:
     """`max_runs` counts the runs at one provider."""
-    if last.stop_reason or last.retry_event is None or len(runs) >= policy.retry.max_runs:
+    if _was_stopped(last) or last.retry_event is None or len(runs) >= policy.retry.max_runs:
         return False
     event = RetryEvent(last.retry_event)
     # Where another provider waits in the list, capacity is looked for there first.

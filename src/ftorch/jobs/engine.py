@@ -66,6 +66,8 @@ class Tick:
 
     open_jobs: int
     """Jobs that have not ended, those that wait for a person not counted."""
+    rented: int
+    """Machines that cost money, whatever became of their jobs."""
     under_way: int
     next_at: datetime | None
     """When the next step or observation is due."""
@@ -73,7 +75,7 @@ class Tick:
     def is_idle(self, now: datetime) -> bool:
         """Nothing is under way and nothing is due soon."""
         soon = self.next_at is not None and self.next_at < now + _IDLE_BEYOND
-        return not self.open_jobs and not self.under_way and not soon
+        return not self.open_jobs and not self.rented and not self.under_way and not soon
 
 
 class Engine:
@@ -124,6 +126,7 @@ class Engine:
         wakes = [*self._wakes.values(), *([now + timedelta(seconds=max(seconds, 0))] if seconds is not None else [])]
         return Tick(
             open_jobs=sum(job.state not in _NOT_DONE for job in self._mirror.jobs.values()),
+            rented=sum(map(self._is_rented, self._mirror.runs())),
             under_way=self.under_way,
             next_at=min(wakes, default=None),
         )
@@ -190,6 +193,14 @@ class Engine:
     def _capabilities(self, provider: str) -> Capabilities:
         return self._context.open_provider(provider).capabilities
 
+    def _is_rented(self, run: RunRow) -> bool:
+        if run.released_at is not None or run.state is None:
+            return False
+        try:
+            return self._capabilities(run.provider).rents_machines
+        except FtorchError:
+            return False
+
     def _requests_per_second(self, provider: str) -> float:
         try:
             return self._capabilities(provider).requests_per_second
@@ -217,7 +228,7 @@ class Engine:
     def _write_state(self, tx: Transaction, job: JobRow, new: Decision, now: datetime) -> None:
         changes: dict[str, object] = {"state": new.state.value, "reason": new.reason.value if new.reason else None}
         if new.state in TERMINAL:
-            changes["ended_at"] = now
+            changes |= {"ended_at": now, "hold_micro": 0}
             self._policies.pop(job.id, None)
         self._context.change_job_in(tx, job, f"job {new.state}", new.reason or "", **changes)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from ftorch.core.errors import ArtifactError
 from ftorch.core.files import sync_folder
 from ftorch.jobs.context import Context
-from ftorch.jobs.receipt import BESIDE, NAME, verify, write_receipt
+from ftorch.jobs.receipt import BESIDE, verify, write_receipt
 from ftorch.jobs.serial import ref
 from ftorch.manifest.catalogue import canonical_id
 from ftorch.store import JobRow, RunRow, Transaction
@@ -16,11 +18,9 @@ from ftorch.store import JobRow, RunRow, Transaction
 def fetch(context: Context, job: JobRow, run: RunRow) -> None:
     """Fetch, verify and place the job's adapter. Goes on where an earlier attempt was cut; twice is harmless."""
     home = context.home.adapters / job.id
-    if (home / NAME).exists():
-        verify(home)
-    else:
+    aside = context.home.adapters / f".{job.id}.part"
+    if not _is_home(home, aside):
         plan = context.plan(job)
-        aside = context.home.adapters / f".{job.id}.part"
         aside.mkdir(parents=True, exist_ok=True)
         artifact = context.open_provider(run.provider).fetch(ref(run), aside)
         write_receipt(artifact, plan, base_id=canonical_id(plan.base_model.id), job_id=job.id, run_key=run.key)
@@ -28,6 +28,19 @@ def fetch(context: Context, job: JobRow, run: RunRow) -> None:
         aside.rename(home)
         sync_folder(home.parent)
     _note(context, job, run, str(home))
+
+
+def _is_home(home: Path, aside: Path) -> bool:
+    """The adapter lies in its place, whole. One that was damaged there is moved back, to be mended."""
+    if not home.exists():
+        return False
+    try:
+        verify(home)
+    except ArtifactError:
+        shutil.rmtree(aside, ignore_errors=True)
+        home.rename(aside)
+        return False
+    return True
 
 
 def _tidy(folder: Path, keep: Collection[str]) -> None:

@@ -55,6 +55,8 @@ class RunHistory(RunView):
     sends: int
     """How often a create may have left this machine under this key."""
     failures: int
+    bad_fetches: int
+    """How often its adapter arrived damaged."""
     exit_code: int | None
     retry_event: str | None
     resume_from: str | None
@@ -94,6 +96,8 @@ class JobHistory(JobView):
     host: str
     desired: str
     """What a person wants of it: run or cancelled."""
+    hold: Money
+    """Reserved since the submit, until the first run holds for itself."""
     failures: int
     next_at: datetime | None
     """When the engine tries the job's own next step; None once it has ended."""
@@ -118,6 +122,7 @@ def job_history(store: Store, job: JobRow) -> JobHistory:
         plan_hash=job.plan_hash,
         host=job.host,
         desired=job.desired,
+        hold=Money.from_micro(job.hold_micro),
         failures=job.failures,
         next_at=None if job.ended_at else job.next_at,
         events=event_views(store.events_of(job.id)),
@@ -141,6 +146,7 @@ def _run(view: RunView, run: RunRow, charges: Sequence[Charge]) -> RunHistory:
         provider_status=run.provider_status,
         sends=run.sends,
         failures=run.failures,
+        bad_fetches=run.bad_fetches,
         exit_code=run.exit_code,
         retry_event=run.retry_event,
         resume_from=run.resume_from,

@@ -17,6 +17,7 @@ _URGENT_WORKERS = 8
 _SLOWEST = 1 / 16
 _FASTER_AFTER_S = 60.0
 _PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 900.0
 
 Pool = Callable[[int, str], Executor]
 """Makes a pool of so many threads with such names."""
@@ -56,7 +57,9 @@ class Bucket:
 
     def slow_down(self, pause_s: float, now_s: float) -> None:
         """The provider has said that it is too much: nothing before its pause, half as much after it."""
-        self._closed_until_s = max(self._closed_until_s, now_s + max(pause_s, _PAUSE_S))
+        # The work that was refused waits as long as it was told to; cancels of other runs cannot wait for a day.
+        pause_s = min(max(pause_s, _PAUSE_S), _LONGEST_PAUSE_S)
+        self._closed_until_s = max(self._closed_until_s, now_s + pause_s)
         self._rate = max(self._rate / 2, self._full_rate * _SLOWEST)
         # No tokens come together during the pause: after it goes one call, not all that have waited.
         self._tokens, self._at_s = min(self._tokens, 1.0), self._closed_until_s

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from ftorch.core.errors import FtorchError, RateLimitedError
+from ftorch.core.errors import CredentialsError, FtorchError, ProviderUnavailableError, RateLimitedError, StoreError
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import FETCH_TRIES
 from ftorch.jobs.meter import BUG, OK
@@ -24,11 +24,12 @@ class SlowsDown(Protocol):
     def slow_down(self, lane: str, pause_s: float) -> None: ...
 
 
-Told = Callable[[str, timedelta], None]
-"""Is given what went wrong in words, and how long the provider has asked to wait."""
+Told = Callable[[str, timedelta, bool], None]
+"""Is given what went wrong in words, how long the provider has asked to wait, and whether it may pass by itself."""
+_MAY_PASS = (ProviderUnavailableError, RateLimitedError, CredentialsError, StoreError)
 
 
-def _nobody(_words: str, _pause: timedelta) -> None:
+def _nobody(_words: str, _pause: timedelta, _may_pass: bool) -> None:
     pass
 
 
@@ -42,26 +43,29 @@ def outcome_of(
         log.warning(f"{what} failed", code=error.code, error=error.message, **about)
         if isinstance(error, RateLimitedError):
             lanes.slow_down(provider, error.retry_after_s)
-        tell(words_of(error), _asked_pause(error))
+        tell(words_of(error), _asked_pause(error), isinstance(error, _MAY_PASS))
         return error.code
     except Exception:  # the outer edge: the traceback is in the log
         log.exception(f"{what} raised", **about)
-        tell("a bug in ftorch; see the daemon's log", timedelta(0))
+        tell("a bug in ftorch; see the daemon's log", timedelta(0), False)
         return BUG
     return OK
 
 
-def note_failure(context: Context, job: JobRow, step: Step, words: str, pause: timedelta) -> None:
+def note_failure(context: Context, job: JobRow, step: Step, words: str, pause: timedelta, may_pass: bool) -> None:
     """Note what went wrong where people look, and come back later: each time a little later.
 
-    Not before the pause that the provider has asked for.
+    Not before the pause that the provider has asked for. Only a fetch that brought nothing good counts against the
+    adapter; a provider that is down will be up again.
     """
     soonest = context.clock.now() + pause
     run = context.store.run(step.run.key) if step.run else None
     if run is not None:
         next_at = max(context.later(run.failures), soonest)
-        context.change_run(run, f"{step.kind} failed", words, failures=run.failures + 1, next_at=next_at)
-        if step.kind is StepKind.FETCH and run.failures + 1 >= FETCH_TRIES:
+        bad_fetches = run.bad_fetches + (step.kind is StepKind.FETCH and not may_pass)
+        changes = {"failures": run.failures + 1, "bad_fetches": bad_fetches, "next_at": next_at}
+        context.change_run(run, f"{step.kind} failed", words, **changes)
+        if bad_fetches >= FETCH_TRIES > run.bad_fetches:
             log.error("the adapter could not be fetched", job=job.id, run=run.key)
         return
     read = context.store.job(job.id)

@@ -11,6 +11,7 @@ from ftorch.core.ids import run_key
 from ftorch.costs.budget import HeldError
 from ftorch.jobs.allowance import bound
 from ftorch.jobs.bundle import make_bundle
+from ftorch.jobs.caps import has_place
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import Policy
 from ftorch.jobs.serial import placement_text, staged_text, staged_value
@@ -67,7 +68,8 @@ def next_provider(context: Context, job: JobRow) -> None:
 def end_job(context: Context, job: JobRow, state: JobState, reason: JobReason, detail: str) -> None:
     """Close a job that has no open run."""
     now = context.clock.now()
-    context.change_job(job, state.value, detail, state=state.value, reason=reason.value, detail=detail, ended_at=now)
+    changes = {"state": state.value, "reason": reason.value, "detail": detail, "ended_at": now, "hold_micro": 0}
+    context.change_job(job, state.value, detail, **changes)
 
 
 def _insert(
@@ -100,7 +102,10 @@ def _insert(
         created_at=now,
         next_at=now,
     )
-    if context.change_job_in(tx, job, "", "", failures=0, detail=""):
+    if not has_place(tx, context.caps, job):
+        return
+    # From here on the run holds; what the job held since its submit is part of it.
+    if context.change_job_in(tx, job, "", "", failures=0, detail="", hold_micro=0):
         tx.insert_run(run)
         tx.add_event(context.event(job.id, run.key, "run opened", f"run {run.number} at {placement.name}"))
 

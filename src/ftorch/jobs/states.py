@@ -56,6 +56,8 @@ class JobReason(StrEnum):
     OVER_BUDGET = "over_budget"
     RATE_ABOVE_PLAN = "rate_above_plan"
     """The machine that came costs more per hour than the placement said."""
+    HARDWARE = "hardware"
+    """The machine that came cannot do the work, or has not begun it in time."""
     PRICE_ABOVE_HOLD = "price_above_hold"
     """The provider's own price for the run is above what was held for it."""
     CAPACITY = "capacity"
@@ -69,6 +71,7 @@ class JobReason(StrEnum):
 STOP_WORDS: Mapping[JobReason, str] = {
     JobReason.RATE_ABOVE_PLAN: "it costs more per hour than its placement said",
     JobReason.PRICE_ABOVE_HOLD: "its provider says that it costs more than was held for it",
+    JobReason.HARDWARE: "the machine that came cannot do the work, or has not begun it in time",
     JobReason.DEADLINE: "it ran past its deadline, and neither provider nor trainer has ended it",
     JobReason.OVER_BUDGET: "it ran past what its budget pays for, and neither provider nor trainer has ended it",
 }

@@ -100,6 +100,8 @@ class Capabilities:
     """The smallest step in which time is billed; also the overshoot that a budget tolerates."""
     overhead_s: float = 0.0
     """Billed time of a run that is not training: boot, idle grace, pulling the adapter. Part of every hold."""
+    start_timeout_s: float | None = None
+    """A machine on which the work has not begun so long after its create is given up; None: nothing has to begin."""
     settle_lag_s: float
     """How long after its end a run's price may still change."""
     rents_machines: bool

@@ -201,8 +201,8 @@ class Http:
         self, call: Call, answer: type[Answer], left_s: float, refused: type[ProviderError] = ProviderProtocolError
     ) -> Answer:
         with self._reading(call), _opened(call.file) as content:
-            request = self._request(call, min(self._timeout_s, left_s), content)
-            response = self._client.send(request, follow_redirects=False)
+            timeout_s = min(self._timeout_s, left_s)
+            response = self._answered(self._request(call, timeout_s, content), timeout_s)
         if not response.is_success:
             raise self._failures.of_answer(call, response, refused)
         try:
@@ -272,12 +272,23 @@ class Http:
         request = self._request(call, self._create_timeout_s)
         request.extensions["trace"] = refuse_when_late
         try:
-            return self._client.send(request, follow_redirects=False)
+            return self._answered(request, self._create_timeout_s)
         except NOT_SENT as error:
             raise self._failures.unreachable(call, error) from error
         except httpx.RequestError as error:
             words = f"the answer of {self._provider} to {call.operation} was lost: {self._failures.reason(call, error)}"
             raise self._failures.error(SubmitUnknownError, call, words) from error
+
+    def _answered(self, request: httpx.Request, timeout_s: float) -> httpx.Response:
+        """Send, and read the whole answer. httpx limits each read by itself; one that trickles is given up here."""
+        end = self._clock.boot_s() + timeout_s
+        blocks: list[bytes] = []
+        with closing(self._client.send(request, stream=True, follow_redirects=False)) as response:
+            for block in response.iter_raw():
+                blocks.append(block)
+                if self._clock.boot_s() > end:
+                    raise httpx.ReadTimeout(f"the answer was not whole after {timeout_s:g} s", request=request)
+        return httpx.Response(response.status_code, headers=response.headers, content=b"".join(blocks), request=request)
 
     def _check_time(self, call: Call, send_before: datetime) -> None:
         if self._clock.now() > send_before:

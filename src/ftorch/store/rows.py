@@ -25,6 +25,7 @@ class JobRow:
     """One manifest submitted. The plan's text is read apart (`plan_text`): lists do not need it.
 
     `granted` counts the runs that a person allowed by asking for a retry, whatever the manifest's own limit.
+    `hold_micro` is reserved from the submit until the first run holds for itself.
     """
 
     id: str
@@ -40,6 +41,7 @@ class JobRow:
     detail: str = ""
     desired: str
     limit_micro: int | None
+    hold_micro: int = 0
     labels: str
     host: str
     staged: str | None = None
@@ -57,7 +59,8 @@ class RunRow:
     """One training execution of a job. `sent_at` is the intent; the run may exist at the provider from then on.
 
     `agreed_rate` is the placement's, `rate` what was read back, `accrual_micro` what the provider says that it costs so
-    far or will have cost. `bounded_by` names what set `max_duration_s`,
+    far or will have cost. `bad_fetches` counts adapters that arrived damaged, `failures` whatever failed in a row.
+    `bounded_by` names what set `max_duration_s`,
     `stop_reason` why the engine stopped a run that was wanted, `absent_at` the first walk that did not see it any more.
     """
 
@@ -85,6 +88,7 @@ class RunRow:
     trained_tokens: int | None = None
     progress: str | None = None
     failures: int = 0
+    bad_fetches: int = 0
     created_at: datetime
     sends: int = 0
     sent_at: datetime | None = None

@@ -78,6 +78,10 @@ EVENTS_OF_JOB = f"SELECT {_names(EventRow)} FROM events WHERE job_id = :job_id A
 
 LEDGER = f"{_LEDGER} ORDER BY id"
 LEDGER_OF_JOB = f"{_LEDGER} WHERE job_id = :job_id ORDER BY id"
+LEDGER_OF_RUN = f"{_LEDGER} WHERE run_key = :run_key ORDER BY source, source_ref, revision"
+OPEN_PLACES = (
+    "SELECT runs.provider, jobs.labels FROM runs JOIN jobs ON runs.job_id = jobs.id WHERE runs.ended_at IS NULL"
+)
 LEDGER_OF_REF = (
     f"{_LEDGER} WHERE provider = :provider AND account = :account AND source = :source "
     "AND source_ref = :source_ref ORDER BY revision"
@@ -90,17 +94,21 @@ SPEND_SINCE = (
     "SELECT job_id, CAST(SUM(amount_micro) AS BIGINT) AS micro FROM ledger "
     "WHERE period_end >= :since AND kind IN ('provisional', 'billed', 'adjusted') GROUP BY job_id"
 )
-HELD_NOW = "SELECT job_id, CAST(SUM(hold_micro) AS BIGINT) AS micro FROM runs WHERE charged_at IS NULL GROUP BY job_id"
+# A hold stands from the submit or the intent until the run is settled; it is what the ledger does not have yet.
+HELD_NOW = (
+    "SELECT job_id, CAST(SUM(micro) AS BIGINT) AS micro FROM ("
+    "SELECT job_id, hold_micro AS micro FROM runs WHERE settled_at IS NULL AND hold_micro > 0 "
+    "UNION ALL SELECT id AS job_id, hold_micro AS micro FROM jobs WHERE hold_micro > 0) AS holds GROUP BY job_id"
+)
 LABELS = "SELECT id, labels FROM jobs"
-# A hold stands from the intent until the run is settled; what the ledger already has for the run is not held twice.
-HELD_BY_JOB = (
+HELD_BY_RUNS_OF_JOB = (
     "SELECT CAST(COALESCE(SUM(hold_micro), 0) AS BIGINT) AS micro FROM runs "
-    "WHERE job_id = :job_id AND charged_at IS NULL"
+    "WHERE job_id = :job_id AND settled_at IS NULL"
 )
 # What the daemon's metrics show.
 COUNT_JOBS = "SELECT state, COUNT(*) AS n FROM jobs GROUP BY state"
 COUNT_RUNS = "SELECT COALESCE(state, 'not_sent') AS state, provider, COUNT(*) AS n FROM runs GROUP BY 1, 2"
-HELD = "SELECT CAST(COALESCE(SUM(hold_micro), 0) AS BIGINT) AS micro FROM runs WHERE charged_at IS NULL"
+HELD = f"SELECT CAST(COALESCE(SUM(micro), 0) AS BIGINT) AS micro FROM ({HELD_NOW}) AS held"
 SPEND_BY_KIND = "SELECT provider, kind, CAST(SUM(amount_micro) AS BIGINT) AS micro FROM ledger GROUP BY provider, kind"
 
 _EVALUATION = f"SELECT {_names(EvaluationRow)} FROM evaluations"

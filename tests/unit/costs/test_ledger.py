@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from ftorch.core.money import Money
 from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window, time_charge
-from ftorch.costs.ledger import post
-from ftorch.store import SqliteStore
+from ftorch.costs.ledger import post, post_charges
+from ftorch.store import RunRow, SqliteStore, Transaction
+from unit.jobs.rows import job, run
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 def item(amount: str = "1.50", ref: str = "run/time", as_of: datetime = NOW) -> LineItem:
@@ -98,3 +100,47 @@ def test_time_is_charged_exactly_and_rounded_once() -> None:
 
     assert charge.amount == Decimal("3.99") * 100 / 3600
     assert charge.micro == 110_833
+
+
+def answer_with(store: SqliteStore, made: RunRow, *answers: LineItem) -> None:
+    def change(tx: Transaction) -> None:
+        for answer in answers:
+            post_charges(tx, made, [answer], now=NOW)
+
+    store.write(change)
+
+
+def ledger_run(tx: Transaction) -> RunRow:
+    made = run()
+    tx.insert_job(job(), "{}")
+    tx.insert_run(made)
+    return made
+
+
+def test_an_answer_from_another_source_takes_the_place_of_the_earlier_one(store: SqliteStore) -> None:
+    made = store.write(ledger_run)
+    measured = replace(item("0.06"), source=SpendSource.MEASURED_TIME)
+    record = item("0.05", ref="record", as_of=NOW + HOUR)
+
+    answer_with(store, made, measured, record, record, replace(measured, as_of=NOW + 2 * HOUR))
+
+    assert [entry.amount_micro for entry in store.ledger()] == [60_000, 50_000, -60_000, 60_000, -50_000]
+
+
+def test_no_answer_leaves_the_earlier_one_standing(store: SqliteStore) -> None:
+    made = store.write(ledger_run)
+    answer_with(store, made, item("0.06"))
+
+    store.write(lambda tx: post_charges(tx, made, [], now=NOW))
+
+    assert [entry.amount_micro for entry in store.ledger()] == [60_000]
+
+
+def test_a_row_of_the_bill_is_no_answer_about_a_run(store: SqliteStore) -> None:
+    made = store.write(ledger_run)
+    billed = replace(item("0.07", as_of=NOW), source=SpendSource.BILLING_API, source_ref="bill-1", run_key=made.key)
+    store.write(lambda tx: post(tx, billed, provider="cloud", account="acct", job_id=made.job_id, now=NOW))
+
+    answer_with(store, made, item("0.06"))
+
+    assert [entry.amount_micro for entry in store.ledger()] == [70_000, 60_000]

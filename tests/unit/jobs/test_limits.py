@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from ftorch.core.errors import BudgetError
 from ftorch.core.money import Money
+from ftorch.costs.estimate import for_tokens
 from ftorch.costs.prices import TokenPrice
-from ftorch.jobs.admit import ask_cancel
+from ftorch.jobs.admit import admit, ask_cancel
+from ftorch.jobs.serial import staged_text
 from ftorch.jobs.views import job_views
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import Budget, BudgetRule, RetryEvent
-from ftorch.providers.base import RunState
+from ftorch.providers.base import RunState, Staged
 from unit.jobs.cloud import NAME, RATE
 from unit.jobs.desk import Desk
 from unit.jobs.rows import NOW
@@ -286,3 +292,64 @@ def test_an_accrual_gives_way_to_the_ledger(desk: Desk) -> None:
 
     [run] = job_views(desk.context.store, [job])[0].runs
     assert (run.accrual, run.spend.amount) == (None, Decimal("0.06"))
+
+
+def test_a_cap_holds_although_runs_wait_for_a_pause_of_their_provider(capped_desk: Desk) -> None:
+    desk = capped_desk
+    jobs = [desk.submit(plan(providers=(NAME,), name=f"a{number}", labels={"team": "a"})) for number in range(3)]
+    for number, job in enumerate(jobs):
+        due = desk.clock.now() + timedelta(seconds=2 * number)
+        desk.context.change_job(desk.job(job), staged=staged_text(Staged(True, "x"), "acct"), next_at=due)
+    desk.engine._lanes.slow_down(NAME, 30)
+
+    for _ in range(10):
+        desk.clock.advance(1)
+        desk.engine.tick()
+        desk.wait()
+    desk.clock.advance(60)
+    for _ in range(5):
+        desk.engine.tick()
+        desk.wait()
+
+    assert sum(run.ended_at is None for job in jobs for run in desk.runs(job)) == 1
+
+
+def resolved(chosen: Plan) -> Any:
+    """What `plan` makes of a manifest, as far as taking it in needs it."""
+    return SimpleNamespace(plan=chosen, manifest_path=Path("m.yaml"), freeze=lambda home: home.datasets / "rows")
+
+
+def admitted(desk: Desk, name: str) -> str:
+    (desk.context.home.datasets / "rows").mkdir(parents=True, exist_ok=True)
+    chosen = ruled("10.00", name=name)
+    price = TokenPrice(Decimal("0.48"), usd("6.00"), "the price list", NOW.date())
+    return admit(desk.context, resolved(chosen), for_tokens(chosen, price), again=False).job.id
+
+
+def test_what_is_submitted_is_held_from_then_on_and_the_next_submit_is_refused(desk: Desk) -> None:
+    first = admitted(desk, "a")
+
+    with pytest.raises(BudgetError, match=r"0\.00 USD is spent and 6\.00 USD is held"):
+        admitted(desk, "b")
+
+    assert desk.job(first).hold_micro == 6_000_000
+
+
+def test_the_hold_of_a_submit_becomes_that_of_its_first_run(desk: Desk) -> None:
+    by_tokens(desk, minimum="6.00")
+    (desk.context.home.datasets / "rows").mkdir(parents=True)
+    (desk.context.home.datasets / "rows" / "train.jsonl").write_text("{}\n")
+    job = admitted(desk, "a")
+
+    desk.run_until(lambda: bool(desk.cloud.runs))
+
+    assert (desk.job(job).hold_micro, desk.runs(job)[0].hold_micro) == (0, 6_000_000)
+
+
+def test_a_job_that_ends_before_its_first_run_holds_nothing(desk: Desk) -> None:
+    job = admitted(desk, "a")
+
+    ask_cancel(desk.context, job)
+    desk.finish(job)
+
+    assert admitted(desk, "b") != job

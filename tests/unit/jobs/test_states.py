@@ -149,7 +149,7 @@ def test_a_bad_end_names_its_reason(one_run: RunRow, state: JobState, reason: Jo
 
 
 def test_an_adapter_that_cannot_be_fetched_is_not_released() -> None:
-    stuck = ended("succeeded", released_at=None, charged_at=None, failures=FETCH_TRIES)
+    stuck = ended("succeeded", released_at=None, charged_at=None, bad_fetches=FETCH_TRIES)
 
     decision = decided(job(), stuck)
 
