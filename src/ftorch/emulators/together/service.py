@@ -237,10 +237,10 @@ class Service:
             return
         self._training.start(job.work)
         job.outcome = self._training.outcome(job.work)
-        if job.outcome is None:
+        if job.outcome is None or job.outcome.error:
             job.trained_at = max(job.trained_at, now + timedelta(seconds=1))
-        elif job.outcome.error:
-            self.end(job, "error", job.outcome.error)
+        if job.outcome and job.outcome.error:
+            self._stop(job, now, "error", job.outcome.error)
 
     def _stop(self, job: Job, at: datetime, status: Status, message: str) -> None:
         """Set an early ending. What was paid for steps that are not done comes back."""
