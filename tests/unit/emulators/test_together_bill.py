@@ -150,7 +150,7 @@ def test_a_refund_is_a_negative_line_of_its_own_hour(desk: Desk) -> None:
 
     found = list(windows(desk, granularity="hour"))
 
-    assert found[-1]["line_items"][0]["cost"] == "-1.25"
+    assert found[-1]["line_items"][0]["cost"] == "-1.250000000"
     assert cost_of(job, found) == desk.emulator.service.truth(job) == Decimal("2.75")
 
 
