@@ -234,6 +234,7 @@ class TruncatedJob(Common):
     """In lists, and the answer to a create and a cancel."""
 
     owner_address: str
+    adapter_output_name: str | None = None
     suffix: str | None = None
     packing: bool
     max_seq_length: int

@@ -111,6 +111,10 @@ class Job:
         return f"{self.account.project_name}/{'-'.join(word for word in words if word)}"
 
     @property
+    def adapter_name(self) -> str | None:
+        return f"{self.output_name}-adapter" if self.lora else None
+
+    @property
     def starts_at(self) -> datetime:
         return self.created_at + timedelta(seconds=QUEUE_S)
 

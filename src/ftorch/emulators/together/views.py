@@ -81,6 +81,7 @@ def truncated_view(job: Job, now: datetime) -> answers.TruncatedJob:
         **_common(job, now),
         events=[],
         owner_address=f"{job.account.user}@example.com",
+        adapter_output_name=job.adapter_name,
         suffix=job.order.suffix,
         packing=job.order.packing,
         max_seq_length=job.max_seq_length,
@@ -98,7 +99,7 @@ def job_view(job: Job, now: datetime) -> answers.Job:
         outputs["model_output_path"] = f"s3://together-finetune/{job.id}/model"
         if job.lora:
             outputs["adapter_object_id"] = f"ml_{job.id[-12:]}"
-            outputs["adapter_object_name"] = f"{job.output_name}-adapter"
+            outputs["adapter_object_name"] = job.adapter_name
             outputs["adapter_object_revision_id"] = f"rv_{job.id[-12:]}"
     return answers.Job(
         **_common(job, now),
