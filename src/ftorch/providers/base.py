@@ -201,6 +201,7 @@ class Progress:
 
     step: int
     total_steps: int
+    """0: the provider tells no steps, only the time that is left."""
     loss: str | None = None
     seconds_left: int | None = None
 
