@@ -83,3 +83,28 @@ def test_an_example_becomes_an_adapter_at_home_and_a_cost_to_the_cent(
     logged = shell.run("logs", job["id"], extra=account).stdout
     assert "job_complete" in logged
     assert " loss " in logged
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "hint"),
+    [
+        (("Qwen/Qwen3-8B", "HuggingFaceTB/SmolLM3-3B"), "together does not fine-tune", "its models: https://"),
+        (("rank: 16", "rank: 128"), "method.lora.rank is 128, the most is 64", "change the manifest"),
+        (("limit: 10.00", "limit: 11.00"), "together does not let the job proceed", "add credit"),
+    ],
+    ids=["not tunable", "rank", "no credit"],
+)
+def test_what_together_refuses_is_told_with_what_to_do_and_nothing_is_paid(
+    shell: Shell, emulator: TogetherEmulator, change: tuple[str, str], words: str, hint: str
+) -> None:
+    emulator.service.credit_limit = Decimal(3) if hint == "add credit" else Decimal(100)
+    manifest = shell.folder / "jobs" / "together-sft.yaml"
+    manifest.write_text(manifest.read_text().replace(*change))
+    account = {"TOGETHER_BASE_URL": emulator.url, "TOGETHER_API_KEY": KEY}
+
+    done = shell.run("submit", "jobs/together-sft.yaml", "--wait", "--yes", extra=account)
+
+    assert done.returncode == 7, done.stderr
+    assert words in done.stderr
+    assert f"hint: {hint}" in done.stderr
+    assert emulator.requests["POST /v1/fine-tunes"] == 0

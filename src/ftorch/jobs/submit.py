@@ -19,6 +19,7 @@ from ftorch.core.errors import (
 from ftorch.jobs.allowance import bound
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import may_send_again, quiet_until
+from ftorch.jobs.outcomes import words_of
 from ftorch.jobs.serial import placement_text, placement_value, ref, staged_value
 from ftorch.jobs.states import RUN, JobReason, Purpose
 from ftorch.manifest.schema import RetryEvent
@@ -39,7 +40,7 @@ def submit(context: Context, job: JobRow, run: RunRow) -> None:
     try:
         found = context.open_provider(run.provider).submit(replace(order, send_before=now + SEND_WINDOW))
     except RunRejectedError as error:
-        never_was(context, sent, RunState.FAILED, error.message)
+        never_was(context, sent, RunState.FAILED, words_of(error))
     except NoCapacityError as error:
         _elsewhere(context, job, replace(sent, **_as_before(run)), sent, error.message)
     except (ProviderUnavailableError, RateLimitedError, CredentialsError):
