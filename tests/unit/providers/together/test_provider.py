@@ -197,6 +197,7 @@ def test_a_batch_above_the_model_s_is_split(bench: TogetherBench, service: Servi
         (Fault.UNAVAILABLE_AFTER, ProviderUnavailableError),
         (Fault.DROP_BEFORE, ProviderUnavailableError),
         (Fault.DROP_AFTER, ProviderUnavailableError),
+        (Fault.GARBAGE, ProviderProtocolError),
     ],
 )
 def test_an_upload_that_fails_says_how_and_can_be_repeated(
@@ -224,6 +225,17 @@ def test_an_upload_that_is_cut_at_any_step_can_be_repeated(
             bench.provider.stage(bench.plan, bench.bundle)
         except ProviderUnavailableError:
             continue
+    assert bench.staged().ready
+
+
+def test_an_answer_of_another_shape_is_none_of_the_sdk_s_errors(
+    bench: TogetherBench, emulator: TogetherEmulator
+) -> None:
+    emulator.script("POST /v1/files/{id}/preprocess", Fault.GARBAGE)
+
+    with pytest.raises(ProviderProtocolError, match=r"the upload of support-train\.jsonl to together failed"):
+        bench.provider.stage(bench.plan, bench.bundle)
+
     assert bench.staged().ready
 
 
