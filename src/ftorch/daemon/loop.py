@@ -20,6 +20,7 @@ from ftorch.core import log as logging
 from ftorch.core.errors import FtorchError, UsageError
 from ftorch.core.files import write_text
 from ftorch.core.paths import Home
+from ftorch.daemon.heap import share_heap
 from ftorch.daemon.watch import serve_metrics
 from ftorch.daemon.watchdog import Watchdog
 from ftorch.jobs.context import Context
@@ -62,6 +63,7 @@ class Daemon:
 
     def run(self) -> None:
         """Lead and work. Raises UsageError when another daemon leads this installation."""
+        share_heap()
         redactor = logging.configure(file=self._context.home.daemon_log, secrets=secret_values(self._context.env))
         self._context = replace(self._context, conceal=redactor.conceal)
         try:

@@ -174,6 +174,10 @@ def update(table: str, key: str, names: tuple[str, ...]) -> str:
     return f"UPDATE {table} SET {changes}, version = version + 1 WHERE {key} = :_key AND version = :_version"
 
 
+NAMES_AT_ONCE = (4, 40, 400)
+"""How many names a statement asks for: connections keep the statements they have seen, and long ones are large."""
+
+
 def by_names(row_type: type, table: str, key: str, count: int) -> str:
     """Whole rows by `count` names, given as n0, n1 and so on."""
     places = ", ".join(f":n{i}" for i in range(count))
