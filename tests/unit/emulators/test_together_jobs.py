@@ -164,6 +164,20 @@ def test_a_job_cancelled_before_its_start_costs_nothing(desk: Desk) -> None:
     assert "refund" not in events(desk, job.id)
 
 
+def test_a_job_that_breaks_while_it_is_cancelled_pays_no_more(desk: Desk) -> None:
+    job = desk.create(n_epochs=20)
+    desk.clock.advance(QUEUE_S + TOKENISE_S + WORK_S / 2)
+    desk.ask("POST", f"/v1/fine-tunes/{job.id}/cancel")
+    cost = desk.emulator.service.truth(job)
+
+    desk.clock.advance(CANCEL_S - 0.001)
+    desk.emulator.service.end(job, "error", "a machine was lost")
+    desk.clock.advance(WHOLE_S)
+
+    assert desk.record(job)["status"] == "error"
+    assert desk.emulator.service.truth(job) == cost
+
+
 def test_an_ended_job_cannot_be_cancelled_and_can_be_deleted(desk: Desk) -> None:
     job = desk.create()
     assert desk.ask("DELETE", f"/v1/fine-tunes/{job.id}").status_code == 400
@@ -208,6 +222,16 @@ def test_a_job_above_the_credit_is_stopped_once_its_price_is_known(desk: Desk) -
     record = desk.record(job)
     assert (record["status"], record["total_price"]) == ("cancelled", 0)
     assert events(desk, job.id)[-2:] == ["billing_limit", "job_stopped"]
+
+
+def test_a_job_that_was_cancelled_first_meets_no_billing_limit(desk: Desk) -> None:
+    desk.emulator.service.credit_limit = Decimal("3.99")
+    job = desk.create()
+
+    desk.ask("POST", f"/v1/fine-tunes/{job.id}/cancel")
+    desk.clock.advance(WHOLE_S)
+
+    assert events(desk, job.id) == ["job_pending", "cancel_requested", "job_stopped"]
 
 
 def test_credit_may_run_out_on_the_way(desk: Desk) -> None:
