@@ -16,11 +16,11 @@ from ftorch.core.clock import Clock
 from ftorch.emulators.server import RefusedError
 from ftorch.emulators.together import archives, orders
 from ftorch.emulators.together.accounts import ORGANISATION, Account
-from ftorch.emulators.together.answers import Status
 from ftorch.emulators.together.bill import Corrections, Line, by_day, gathered, job_lines
 from ftorch.emulators.together.files import FileStore
 from ftorch.emulators.together.jobs import CANCEL_S, WORK_S, Ending, Job, Note, Refund
 from ftorch.emulators.together.models import TARIFF, Tariff, TunableModel, find_model, to_nano
+from ftorch.emulators.together.records import Status
 from ftorch.emulators.together.schemas import CreateFineTune
 from ftorch.emulators.training import Training
 
