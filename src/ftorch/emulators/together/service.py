@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -262,4 +261,4 @@ class Service:
             if job.organisation == organisation:
                 self._settle(job)
                 yield from job_lines(job, now, self.billing_tariff or job.tariff)
-        yield from (replace(line) for whose, line in self._foreign if whose == organisation)
+        yield from (line for whose, line in self._foreign if whose == organisation)
