@@ -110,6 +110,10 @@ class Desk:
     def record(self, job: Job) -> Any:
         return self.get(f"/v1/fine-tunes/{job.id}")
 
+    def events(self, job: Job) -> list[str]:
+        """The types of its events until now."""
+        return [event["type"] for event in self.get(f"/v1/fine-tunes/{job.id}/events")["data"]]
+
     def finish(self, job: Job) -> None:
         self.clock.advance(max((job.ends_at - self.clock.now()).total_seconds(), 0))
 

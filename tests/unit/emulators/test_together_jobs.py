@@ -5,26 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-import httpx
 import pytest
 
 from ftorch.emulators.server import Fault
-from ftorch.emulators.together import COLLEAGUE_KEY, OTHER_KEY, archives
+from ftorch.emulators.together import COLLEAGUE_KEY, OTHER_KEY
 from ftorch.emulators.together.jobs import CANCEL_S, QUEUE_S, TOKENISE_S, WORK_S
 from ftorch.emulators.together.models import TARIFF, price
 from ftorch.emulators.together.strangers import add_strangers
-from unit.emulators.desk import LORA, MODEL, WHOLE_S, Desk, chats, preferences
+from unit.emulators.desk import WHOLE_S, Desk, preferences
 
 _SFT_RATE, _DPO_RATE = Decimal("0.48"), Decimal("1.20")
-
-
-def events(desk: Desk, job_id: str) -> list[str]:
-    return [event["type"] for event in desk.get(f"/v1/fine-tunes/{job_id}/events")["data"]]
-
-
-def download(desk: Desk, job_id: str, **headers: str) -> httpx.Response:
-    query = {"ft_id": job_id, "checkpoint": "adapter"}
-    return desk.ask("GET", "/v1/finetune/download", params=query, headers=headers)
 
 
 def test_a_job_takes_its_course(desk: Desk) -> None:
@@ -37,7 +27,7 @@ def test_a_job_takes_its_course(desk: Desk) -> None:
         desk.clock.advance(1)
 
     assert seen == ["pending", "queued", "running", "compressing", "uploading", "completed"]
-    assert events(desk, job.id) == [
+    assert desk.events(job) == [
         "job_pending",
         "job_start",
         "model_downloading",
@@ -150,7 +140,7 @@ def test_a_cancelled_job_pays_for_the_steps_that_it_did(desk: Desk) -> None:
     assert record["status"] == "cancelled"
     assert record["token_count"] == 3 * 40 * 14 * 7 // 15
     assert record["total_price"] == record["token_count"] * 480
-    assert events(desk, job.id)[-3:] == ["cancel_requested", "refund", "job_stopped"]
+    assert desk.events(job)[-3:] == ["cancel_requested", "refund", "job_stopped"]
 
 
 def test_a_job_cancelled_before_its_start_costs_nothing(desk: Desk) -> None:
@@ -161,7 +151,21 @@ def test_a_job_cancelled_before_its_start_costs_nothing(desk: Desk) -> None:
 
     record = desk.record(job)
     assert (record["status"], record["token_count"], record["total_price"]) == ("cancelled", 0, 0)
-    assert "refund" not in events(desk, job.id)
+    assert "refund" not in desk.events(job)
+
+
+def test_a_job_that_breaks_while_it_is_cancelled_pays_no_more(desk: Desk) -> None:
+    job = desk.create(n_epochs=20)
+    desk.clock.advance(QUEUE_S + TOKENISE_S + WORK_S / 2)
+    desk.ask("POST", f"/v1/fine-tunes/{job.id}/cancel")
+    cost = desk.emulator.service.truth(job)
+
+    desk.clock.advance(CANCEL_S - 0.001)
+    desk.emulator.service.end(job, "error", "a machine was lost")
+    desk.clock.advance(WHOLE_S)
+
+    assert desk.record(job)["status"] == "error"
+    assert desk.emulator.service.truth(job) == cost
 
 
 def test_an_ended_job_cannot_be_cancelled_and_can_be_deleted(desk: Desk) -> None:
@@ -196,7 +200,7 @@ def test_a_refund_lowers_the_price_later(desk: Desk) -> None:
 
     assert desk.record(job)["total_price"] == 2_500_000_000
     assert desk.emulator.service.truth(job) == Decimal("2.50")
-    assert events(desk, job.id)[-1] == "refund"
+    assert desk.events(job)[-1] == "refund"
 
 
 def test_a_job_above_the_credit_is_stopped_once_its_price_is_known(desk: Desk) -> None:
@@ -207,7 +211,17 @@ def test_a_job_above_the_credit_is_stopped_once_its_price_is_known(desk: Desk) -
 
     record = desk.record(job)
     assert (record["status"], record["total_price"]) == ("cancelled", 0)
-    assert events(desk, job.id)[-2:] == ["billing_limit", "job_stopped"]
+    assert desk.events(job)[-2:] == ["billing_limit", "job_stopped"]
+
+
+def test_a_job_that_was_cancelled_first_meets_no_billing_limit(desk: Desk) -> None:
+    desk.emulator.service.credit_limit = Decimal("3.99")
+    job = desk.create()
+
+    desk.ask("POST", f"/v1/fine-tunes/{job.id}/cancel")
+    desk.clock.advance(WHOLE_S)
+
+    assert desk.events(job) == ["job_pending", "cancel_requested", "job_stopped"]
 
 
 def test_credit_may_run_out_on_the_way(desk: Desk) -> None:
@@ -217,115 +231,7 @@ def test_credit_may_run_out_on_the_way(desk: Desk) -> None:
     desk.emulator.service.limit_billing(job)
 
     assert desk.record(job)["status"] == "cancelled"
-    assert events(desk, job.id)[-3:] == ["billing_limit", "refund", "job_stopped"]
-
-
-def test_metrics_have_a_row_for_every_step_and_evaluation(desk: Desk) -> None:
-    training = desk.create()
-    validated = desk.create(n_epochs=2, n_evals=2, validation_file=training.order.training_file)
-    desk.finish(validated)
-    path = f"/v1/fine-tunes/{validated.id}/metrics"
-
-    rows = desk.get(path)["metrics"]
-
-    steps = [row["train/global_step"] for row in rows if "train/loss" in row]
-    assert steps == [float(step) for step in range(1, 11)]
-    assert [row["eval/global_step"] for row in rows if "eval/loss" in row] == [5.0, 10.0]
-    assert len(desk.get(path, global_step_from=9)["metrics"]) == 3
-    assert len(desk.get(path, resolution=3)["metrics"]) == 3
-    assert desk.get(path, logged_at_to="2026-01-01T00:00:00Z") == {"metrics": []}
-    assert events(desk, validated.id).count("eval_complete") == 2
-
-
-def test_checkpoints_are_listed_as_they_are_saved(desk: Desk) -> None:
-    job = desk.create(n_epochs=4, n_checkpoints=2)
-    path = f"/v1/fine-tunes/{job.id}/checkpoints"
-    desk.clock.advance(QUEUE_S + TOKENISE_S + WORK_S / 2)
-    half = desk.get(path)["data"]
-
-    desk.finish(job)
-
-    assert [one["checkpoint_type"] for one in half] == ["Intermediate (step 10)"]
-    assert [one["checkpoint_type"] for one in desk.get(path)["data"]] == ["Intermediate (step 10)", "Final (step 20)"]
-
-
-def test_an_adapter_is_downloaded_whole_and_in_parts(desk: Desk) -> None:
-    job = desk.create()
-    assert download(desk, job.id).status_code == 404
-    desk.finish(job)
-
-    whole, part = download(desk, job.id), download(desk, job.id, Range="bytes=100-199")
-
-    assert whole.content == desk.emulator.service.archive_of(job)
-    assert (part.status_code, part.content) == (206, whole.content[100:200])
-    assert part.headers["content-range"] == f"bytes 100-199/{len(whole.content)}"
-    assert download(desk, job.id, Range=f"bytes={len(whole.content)}-").status_code == 416
-    assert {"adapter_config.json", "adapter_model.safetensors"} <= set(archives.unpack(whole.content))
-
-
-@pytest.mark.parametrize(
-    "query", [{}, {"checkpoint": "default"}, {"checkpoint": "merged"}, {"checkpoint": "adapter", "checkpoint_step": 3}]
-)
-def test_other_checkpoints_are_refused(desk: Desk, query: dict[str, Any]) -> None:
-    job = desk.create()
-    desk.finish(job)
-
-    assert desk.ask("GET", "/v1/finetune/download", params={"ft_id": job.id, **query}).status_code == 400
-
-
-def test_the_adapter_names_the_ordered_model_as_the_service_does(desk: Desk) -> None:
-    names = {}
-    for model in (MODEL, "meta-llama/Meta-Llama-3.1-8B-Instruct-Reference"):
-        job = desk.create(model=model)
-        desk.finish(job)
-        names[model] = archives.unpack(download(desk, job.id).content)["adapter_config.json"].decode()
-
-    assert '"base_model_name_or_path": "Qwen/Qwen3-8B"' in names[MODEL]
-    assert "togethercomputer/Meta-Llama-3.1-8B-Instruct-Reference__TOG__FT" in names.popitem()[1]
-
-
-def test_a_job_goes_on_from_an_adapter(desk: Desk) -> None:
-    earlier = desk.create()
-    desk.finish(earlier)
-
-    job = desk.create(model=None, from_checkpoint=f"{earlier.id}:5")
-
-    assert desk.record(job)["model"] == MODEL
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"training_type": {**LORA, "lora_r": 65}}, "lora_r must be between 1 and 64"),
-        ({"training_type": {**LORA, "lora_trainable_modules": "q_proj,lm_head"}}, "'lm_head' is not a module"),
-        ({"n_epochs": 21}, "n_epochs must be between 1 and 20"),
-        ({"learning_rate": 0.5}, "learning_rate must be between"),
-        ({"batch_size": 4}, "batch_size must be between 8 and 64"),
-        ({"max_seq_length": 16}, "max_seq_length must be between 32 and 32768"),
-        ({"n_evals": 2}, "there is no validation_file"),
-        ({"early_stopping_enabled": True}, "Early stopping requires"),
-        ({"training_method": {"method": "dpo"}}, "cannot be trained on"),
-        ({"model": None}, "either a model or a checkpoint"),
-        ({"from_checkpoint": "ft-1"}, "either a model or a checkpoint"),
-        ({"model": None, "from_checkpoint": "ft-unknown"}, "Checkpoint ft-unknown not found"),
-        ({"model": "Qwen/Qwen3-235B-A22B", "batch_size": 1, "training_type": {"type": "Full"}}, "Full training is not"),
-    ],
-)
-def test_an_order_beyond_the_limits_is_refused_in_words(desk: Desk, changes: dict[str, Any], words: str) -> None:
-    answer = desk.ask("POST", "/v1/fine-tunes", json=desk.order(**changes))
-
-    assert answer.status_code == 400
-    assert words in answer.json()["error"]["message"]
-    assert desk.emulator.service.creates.total() == 0
-
-
-def test_an_order_for_a_file_that_has_not_passed_is_refused(desk: Desk) -> None:
-    file_id = desk.upload(b'{"foo": 1}\n')
-
-    answer = desk.ask("POST", "/v1/fine-tunes", json=desk.order(chats(), training_file=file_id))
-
-    assert answer.status_code == 400
-    assert "is invalid: Error parsing file. Could not detect a format" in answer.json()["error"]["message"]
+    assert desk.events(job)[-3:] == ["billing_limit", "refund", "job_stopped"]
 
 
 def test_an_order_takes_the_prices_of_its_day(desk: Desk) -> None:

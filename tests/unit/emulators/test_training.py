@@ -100,6 +100,50 @@ def test_a_genuine_training_makes_an_adapter_that_peft_loads(
     assert len({row["train/loss"] for row in rows}) > 1
 
 
+class Slow:
+    """A training that is done when it is told so."""
+
+    def __init__(self) -> None:
+        self.started: list[Work] = []
+        self.done: Outcome | None = None
+
+    def start(self, work: Work) -> None:
+        self.started.append(work)
+
+    def outcome(self, work: Work) -> Outcome | None:
+        return self.done
+
+    def close(self) -> None: ...
+
+
+def test_a_job_goes_on_for_as_long_as_its_training_does() -> None:
+    training = Slow()
+    with opened(training) as desk:
+        job = desk.create(chats(16), n_epochs=2)
+        desk.clock.advance(4)
+        assert (desk.record(job)["status"], training.started) == ("queued", [])
+
+        desk.clock.advance(3600)
+        waiting = desk.record(job)
+        training.done = Instant().outcome(job.work)
+        until(lambda: has_ended(desk, job))
+        ended = desk.record(job)
+
+    assert (waiting["status"], waiting["epochs_completed"]) == ("running", 1)
+    assert (ended["status"], ended["epochs_completed"]) == ("completed", 2)
+    assert ended["total_price"] == waiting["total_price"]
+
+
+def test_a_cancelled_job_waits_for_no_training() -> None:
+    with opened(Slow()) as desk:
+        job = desk.create(chats(16))
+        desk.clock.advance(3600)
+        desk.ask("POST", f"/v1/fine-tunes/{job.id}/cancel")
+        desk.clock.advance(5)
+
+        assert desk.record(job)["status"] == "cancelled"
+
+
 def test_the_same_order_is_trained_once_and_another_emulator_finds_it(tmp_path: Path) -> None:
     _pretend_trained(tmp_path, work := _work())
 

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ftorch.core.clock import rfc3339
-from ftorch.emulators.together.answers import Checkpoint, Event, EventType
 from ftorch.emulators.together.jobs import SAVE_S, Job
+from ftorch.emulators.together.records import Checkpoint, Event, EventType
 from ftorch.emulators.together.schemas import MetricsQuery
 
 _Level = Literal["info", "warning", "error"]

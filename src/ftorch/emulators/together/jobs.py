@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ftorch.emulators.together.accounts import Account
-from ftorch.emulators.together.answers import EventType, Status
 from ftorch.emulators.together.models import Method, Tariff, TunableModel, price
+from ftorch.emulators.together.records import EventType, Status
 from ftorch.emulators.together.schemas import CreateFineTune, Lora
 from ftorch.emulators.training import Outcome, Work
 

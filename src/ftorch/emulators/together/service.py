@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -16,11 +15,11 @@ from ftorch.core.clock import Clock
 from ftorch.emulators.server import RefusedError
 from ftorch.emulators.together import archives, orders
 from ftorch.emulators.together.accounts import ORGANISATION, Account
-from ftorch.emulators.together.answers import Status
 from ftorch.emulators.together.bill import Corrections, Line, by_day, gathered, job_lines
 from ftorch.emulators.together.files import FileStore
 from ftorch.emulators.together.jobs import CANCEL_S, WORK_S, Ending, Job, Note, Refund
 from ftorch.emulators.together.models import TARIFF, Tariff, TunableModel, find_model, to_nano
+from ftorch.emulators.together.records import Status
 from ftorch.emulators.together.schemas import CreateFineTune
 from ftorch.emulators.training import Training
 
@@ -262,4 +261,4 @@ class Service:
             if job.organisation == organisation:
                 self._settle(job)
                 yield from job_lines(job, now, self.billing_tariff or job.tariff)
-        yield from (replace(line) for whose, line in self._foreign if whose == organisation)
+        yield from (line for whose, line in self._foreign if whose == organisation)
