@@ -100,10 +100,11 @@ def test_a_rank_above_the_limit_is_refused_before_the_upload(bench: TogetherBenc
     assert emulator.requests[UPLOAD] == 0
 
 
+@pytest.mark.parametrize("wandb", [{}, {"project": "support"}])
 def test_tracking_without_a_key_is_refused_before_anything_is_sent(
-    bench: TogetherBench, emulator: TogetherEmulator
+    bench: TogetherBench, emulator: TogetherEmulator, wandb: dict[str, str]
 ) -> None:
-    tracked = bench.plan.model_copy(update={"tracking": Tracking(wandb={"project": "support"})})
+    tracked = bench.plan.model_copy(update={"tracking": Tracking(wandb=wandb)})
 
     for call in (lambda: bench.provider.stage(tracked, bench.bundle), lambda: bench.provider.placements(tracked)):
         with pytest.raises(RunRejectedError, match="the manifest names none") as caught:
@@ -111,6 +112,16 @@ def test_tracking_without_a_key_is_refused_before_anything_is_sent(
 
     assert "WANDB_API_KEY: env:WANDB_API_KEY" in (caught.value.hint or "")
     assert emulator.requests.total() == 0
+
+
+def test_what_weights_and_biases_would_not_be_told_is_refused(bench: TogetherBench) -> None:
+    tracked = Tracking(wandb={"project": "support", "tags": "a"})
+    plan = bench.plan.model_copy(update={"tracking": tracked, "secrets": {"WANDB_API_KEY": "env:WANDB_API_KEY"}})
+
+    with pytest.raises(RunRejectedError, match=r"tracking\.wandb has tags, which together does not pass on") as caught:
+        bench.provider.placements(plan)
+
+    assert caught.value.hint == "it takes project, entity, name, base_url"
 
 
 def test_validation_rows_travel_too(bench: TogetherBench, tmp_path: Path, service: Service) -> None:
