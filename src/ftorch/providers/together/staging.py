@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ftorch.core.errors import RunNotFoundError, RunRejectedError
+from ftorch.core.files import translated
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import WANDB_KEY
 from ftorch.providers.base import Bundle
@@ -62,7 +63,7 @@ def converted(plan: Plan, bundle: Bundle, name: str) -> Iterator[Path]:
     """A file of the bundle in Together's form, beside the bundle for as long as it takes to upload it."""
     with tempfile.TemporaryDirectory(prefix=".together-", dir=bundle.folder.parent) as folder:
         path = Path(folder, f"{plan.name}-{name}")
-        with path.open("wb") as target:
+        with translated(path), path.open("wb") as target:
             convert(bundle.folder / name, target, plan.method)
         yield path
 

@@ -14,7 +14,7 @@ from ftorch.emulators.server import Fault
 from ftorch.emulators.together import TogetherEmulator, archives
 from ftorch.manifest.schema import BaseModelRef
 from ftorch.providers.base import RunRef
-from ftorch.providers.together import adapter
+from ftorch.providers.together import adapter, api
 
 DOWNLOAD = "GET /v1/finetune/download"
 
@@ -140,6 +140,26 @@ def test_a_whole_archive_is_not_fetched_again_when_unpacking_was_interrupted(
 
     assert emulator.bytes_sent[DOWNLOAD] == before > 0
     assert names(tmp_path / "a") == {*artifact.files, "result.json"}
+
+
+def test_an_id_of_theirs_does_not_choose_where_files_go(
+    bench: TogetherBench, run: RunRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = api.job
+    hostile = {"id": "ft-1/../../../escaped"}
+    monkeypatch.setattr(api, "job", lambda *args, **more: read(*args, **more).model_copy(update=hostile))
+    parts: list[Path] = []
+
+    def download(_http: object, _job_id: str, part: Path) -> None:
+        parts.append(part)
+        part.write_bytes(b"no archive")
+
+    monkeypatch.setattr(api, "download", download)
+
+    with pytest.raises(ArtifactError):
+        bench.provider.fetch(run, tmp_path / "a" / "b" / "c" / "d")
+
+    assert [part.parent for part in parts] == [tmp_path / "a" / "b" / "c" / "d"]
 
 
 def test_no_byte_is_fetched_twice_after_a_cut(

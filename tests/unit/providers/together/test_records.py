@@ -126,6 +126,15 @@ def test_a_job_that_is_gone_is_charged_as_it_was_seen_last() -> None:
     assert charge_as_seen("ft-1", KEY, [later]) is None
 
 
+def test_a_job_that_began_after_now_by_their_clock_is_charged_too() -> None:
+    seen = observation(job(status="running"), datetime(2026, 11, 23, 9, 59, tzinfo=UTC))
+
+    item = charge_as_seen("ft-1", KEY, [seen])
+
+    assert item is not None
+    assert item.period.seconds == 0
+
+
 def test_one_record_that_nobody_can_read_hides_no_other() -> None:
     strange = {**RECORD, "suffix": "nightly", "total_price": "oops"}
 
