@@ -11,21 +11,23 @@ from datetime import datetime
 from ftorch.core.money import Money
 from ftorch.costs import budget, ledger
 from ftorch.costs.budget import JOB_LIMIT, Bound, Limit
-from ftorch.costs.estimate import Estimate, for_machine_here, for_tokens, quoted
+from ftorch.costs.estimate import Estimate, for_machine_here, for_tokens, quoted, unpriced_tokens
 from ftorch.costs.items import Quote
 from ftorch.jobs.serial import quote_of
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import BudgetRule
-from ftorch.providers.base import Placement
+from ftorch.providers.base import BilledBy, Capabilities, Placement
 from ftorch.store import JobRow, Transaction, sql
 
 
-def estimate(plan: Plan, placement: Placement, quote: Quote | None = None) -> Estimate:
+def estimate(plan: Plan, placement: Placement, billed_by: BilledBy, quote: Quote | None = None) -> Estimate:
     """What a plan may cost on a placement: the provider's quote where there is one, else our own estimate."""
     if quote is not None:
         return quoted(quote)
     if placement.token_price is not None:
         return for_tokens(plan, placement.token_price)
+    if billed_by is BilledBy.TOKEN:
+        return unpriced_tokens(plan)
     return for_machine_here(plan, cores=os.cpu_count() or 1, rate=placement.rate)
 
 
@@ -35,15 +37,15 @@ def bound(
     plan: Plan,
     placement: Placement,
     now: datetime,
-    overhead_s: float,
+    capabilities: Capabilities,
 ) -> Bound:
     """The deadline and the hold of the job's next run. Raises BudgetError when nothing is left for it.
 
     Call it in the transaction that writes the hold: of two runs that want the last dollar, one gets it.
     """
     limits = [*_own(tx, job.id, plan), *rules(tx, plan, now, already=job)]
-    computed = estimate(plan, placement, quote_of(job))
-    return budget.bound(plan, computed, rate=placement.rate, limits=limits, overhead_s=overhead_s)
+    computed = estimate(plan, placement, capabilities.billed_by, quote_of(job))
+    return budget.bound(plan, computed, rate=placement.rate, limits=limits, overhead_s=capabilities.overhead_s)
 
 
 def rules(tx: Transaction, plan: Plan, now: datetime, *, already: JobRow | None = None) -> list[Limit]:

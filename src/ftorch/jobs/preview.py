@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from ftorch.core.errors import CredentialsError
 from ftorch.costs import budget
 from ftorch.costs.estimate import Estimate
 from ftorch.evals.power import rows_for_floor, smallest_difference
@@ -13,6 +15,7 @@ from ftorch.jobs.admit import difference, stands_for
 from ftorch.jobs.allowance import estimate, rules
 from ftorch.jobs.plan import Resolved
 from ftorch.manifest.plan import Plan
+from ftorch.providers.base import Placement, PriceListed, Provider
 from ftorch.providers.registry import entries, provider_class
 from ftorch.store import JobRow, Store, sql
 
@@ -47,8 +50,9 @@ def preview(resolved: Resolved, store: Store | None, credentials: Mapping[str, s
     """The plan with its estimate. Raises BudgetError when the estimate is above the limit."""
     plan = resolved.plan
     name = plan.providers[0]
-    provider = provider_class(name).from_env(credentials)
-    computed = estimate(plan, provider.placements(plan)[0])
+    provider = provider_class(name)
+    placement, unset = _placement(provider, plan, credentials)
+    computed = estimate(plan, placement, provider.capabilities.billed_by)
     budget.check(plan, computed, rules(store.read(), plan, now) if store else ())
     standing = stands_for(store.read().many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)) if store else None
     return PlanView(
@@ -61,9 +65,21 @@ def preview(resolved: Resolved, store: Store | None, credentials: Mapping[str, s
         standing_job=standing.id if standing else None,
         changes=difference(store, plan) if store else [],
         sample_size=sample_size(plan),
-        warnings=[*map(str, resolved.prepared.report.warnings), *not_yet(plan)],
+        warnings=[*map(str, resolved.prepared.report.warnings), *not_yet(plan), *unset],
         resolved=resolved,
     )
+
+
+def _placement(provider: type[Provider], plan: Plan, credentials: Mapping[str, str]) -> tuple[Placement, Sequence[str]]:
+    """Where the run would be placed first, and what is missing to submit it; a listed price needs no credentials."""
+    try:
+        opened = provider.from_env(credentials)
+    except CredentialsError as error:
+        if not issubclass(provider, PriceListed):
+            raise
+        return provider.listed(plan)[0], [error.message]
+    with closing(opened):
+        return (provider.listed(plan) if issubclass(provider, PriceListed) else opened.placements(plan))[0], ()
 
 
 def sample_size(plan: Plan) -> list[str]:

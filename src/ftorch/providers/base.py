@@ -56,16 +56,21 @@ class Feature(StrEnum):
     DPO = "dpo"
     TRAIN_ON_ALL = "train_on_all"
     MAX_STEPS = "max_steps"
+    PART_EPOCHS = "part_epochs"
     LORA_TARGETS = "lora_targets"
     QUANTIZE_4BIT = "quantize_4bit"
     FROM_ADAPTER = "from_adapter"
+    REVISION = "revision"
     BASE_FOLDER = "base_folder"
     BUILTIN_BASE = "builtin_base"
     VALIDATION = "validation"
     WORKERS = "workers"
     GPU_CHOICE = "gpu_choice"
     SECRETS = "secrets"
-    TRACKING = "tracking"
+    """What the run itself may read, beside the key of its tracking."""
+    WANDB = "wandb"
+    MLFLOW = "mlflow"
+    TRACKIO = "trackio"
 
 
 class BilledBy(StrEnum):
@@ -211,6 +216,7 @@ class Progress:
 
     step: int
     total_steps: int
+    """0: the provider tells no steps, only the time that is left."""
     loss: str | None = None
     seconds_left: int | None = None
 
@@ -344,6 +350,16 @@ class Provider(Protocol):
 
     def close(self) -> None:
         """Give back connections. Closing twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class PriceListed(Protocol):
+    """Providers whose places and prices stand in a list that we ship: a plan there needs no credentials."""
+
+    @classmethod
+    def listed(cls, plan: Plan) -> Sequence[Placement]:
+        """What `placements` says, without anybody being asked."""
         ...
 
 
