@@ -9,5 +9,6 @@ pytest.register_assert_rewrite(
     "contract.keys_contract",
     "contract.wire_contract",
     "contract.bills_contract",
+    "contract.stages_contract",
     "contract.together_bench",
 )

@@ -44,6 +44,7 @@ _FAULTS: Mapping[WireFault, tuple[tuple[str, ...], Fault]] = {
     WireFault.LIST_GARBAGE: (_LISTS, Fault.GARBAGE),
     WireFault.LIST_LIMITED: (_LISTS, Fault.RATE_LIMITED),
     WireFault.LIST_UNKNOWN_STATUS: (_LISTS, Fault.UNKNOWN_STATUS),
+    WireFault.LIST_SHUFFLED: (_LISTS, Fault.SHUFFLED),
     WireFault.SINGLE_FAILS: (("GET /v1/fine-tunes/{id}",), Fault.ERROR),
     WireFault.CANCEL_FAILS: (("POST /v1/fine-tunes/{id}/cancel",), Fault.UNAVAILABLE_AFTER),
     WireFault.DOWNLOAD_CUT: (_DOWNLOAD, Fault.CUT),

@@ -11,11 +11,12 @@ import pytest
 from contract.together_bench import TogetherBench
 from ftorch.core.errors import BillNotEnabledError
 from ftorch.core.money import Money
-from ftorch.costs.items import SPEND_KINDS, EntryKind, LineItem, Window
+from ftorch.costs.items import EntryKind, LineItem, Window
 from ftorch.emulators.together import ORGANISATION, TogetherEmulator
 from ftorch.emulators.together.strangers import add_strangers
 from ftorch.providers.together import api
 from ftorch.providers.together.bills import reference
+from ftorch.store import sql
 
 USAGE = "GET /v1/billing/usage"
 HOUR = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -27,7 +28,9 @@ def items(bench: TogetherBench, window: Window = WIDE) -> list[LineItem]:
 
 
 def spend(found: list[LineItem], key: str) -> Decimal:
-    return sum((item.amount.amount for item in found if item.run_key == key and item.kind in SPEND_KINDS), Decimal(0))
+    return sum(
+        (item.amount.amount for item in found if item.run_key == key and item.kind in sql.SPEND_KINDS), Decimal(0)
+    )
 
 
 def test_a_bill_that_may_not_be_read_is_no_failure_of_ours(bench: TogetherBench) -> None:
