@@ -6,8 +6,8 @@ FTORCH_CRASH is `<who>|<what>|<text>|<n>`:
           `before` / `after`: around the n-th call of <text>, given as module:name or module:Class.name
 FTORCH_CRASH_MARK names a file that is made just before the kill, so that it happens once.
 
-FTORCH_FAST is `<speed>|<boot seconds>|<moved>`: the clock of every process goes so many times as fast from that boot
-time on, and is so many seconds ahead.
+FTORCH_FAST is `<speed>|<boot seconds>|<moved>`: the clock of every daemon goes so many times as fast from that boot
+time on, and is so many seconds ahead. Commands keep the machine's: what they wait for is real.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _arm(order: str, mark: str) -> None:
     sys.addaudithook(hook)
 
 
-if "FTORCH_FAST" in os.environ:
+if "FTORCH_FAST" in os.environ and _who() == "daemon":
     _hurry(os.environ["FTORCH_FAST"])
 if "FTORCH_CRASH" in os.environ:
     _arm(os.environ["FTORCH_CRASH"], os.environ["FTORCH_CRASH_MARK"])
