@@ -11,7 +11,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("manifest:init", "Write a commented manifest to start from."),
     "schema": ("manifest:schema", "Print a JSON schema: manifest, settings, or an output."),
     "validate": ("manifest:validate", "Check a manifest and its data."),
-    "plan": ("manifest:plan", "Resolve a manifest: what would be done, and the estimate."),
+    "plan": ("manifest:plan", "Resolve a manifest: what would be done, and the estimate; compare providers."),
     "submit": ("submit:submit", "Submit a manifest."),
     "wait": ("submit:wait", "Wait for a job, showing its progress."),
     "jobs": ("jobs:jobs", "List jobs; show, logs, cancel, retry, adopt, diff."),
@@ -25,7 +25,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "reap": ("reap:reap", "Find and end runs that cost money and that no job answers for."),
     "daemon": ("daemon:daemon", "The process that moves jobs forward: run, start, stop, status."),
     "db": ("db:db", "The database: check, backup, move to a server."),
-    "providers": ("providers:providers", "Which providers there are, and which are configured."),
+    "providers": ("providers:providers", "Which providers there are, and which are configured; prices."),
     "doctor": ("providers:doctor", "Check this installation."),
     "completion": ("completion:completion", "Print the shell completion script."),
 }

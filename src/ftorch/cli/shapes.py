@@ -99,6 +99,8 @@ _SHAPES: Mapping[str, tuple[str, bool]] = {
     "adopt": ("ftorch.jobs.adopt:Adoptable", True),
     "reap": ("ftorch.jobs.reap:ReapReport", False),
     "eval": ("ftorch.jobs.evaluate:EvaluationReport", False),
+    "compare": ("ftorch.jobs.compare:Comparison", False),
+    "prices": ("ftorch.costs.book.listed:ListedPrice", True),
     "lifetime": ("ftorch.costs.lifetime:LifetimeReport", False),
     "spend": ("ftorch.cli.shapes:SpendAnswer", False),
     "ledger": ("ftorch.cli.shapes:LedgerAnswer", True),

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
+from ftorch.core.errors import CredentialsError
 from ftorch.costs import budget
+from ftorch.costs.book.listed import STALE_AFTER_DAYS, is_stale
 from ftorch.costs.estimate import Estimate
 from ftorch.evals.power import rows_for_floor, smallest_difference
 from ftorch.jobs.admit import difference, stands_for
-from ftorch.jobs.allowance import estimate, rules
-from ftorch.jobs.plan import Resolved
+from ftorch.jobs.allowance import estimate, rules, with_own_price
+from ftorch.jobs.learning import corrected
+from ftorch.jobs.plan import Picked, Resolved
 from ftorch.manifest.plan import Plan
+from ftorch.providers.base import Placement, PriceListed, Provider
 from ftorch.providers.registry import entries, provider_class
 from ftorch.store import JobRow, Store, sql
 
@@ -39,6 +44,8 @@ class PlanView:
     sample_size: Sequence[str]
     """What the held-out rows can and cannot show, before a cent is spent on it."""
     warnings: Sequence[str]
+    picked: Picked | None
+    """What `cheapest` or `fastest` chose, and why; None where the manifest names its providers."""
     resolved: Resolved = field(repr=False)
     """What `submit` takes, so that the data is not checked twice."""
 
@@ -47,8 +54,10 @@ def preview(resolved: Resolved, store: Store | None, credentials: Mapping[str, s
     """The plan with its estimate. Raises BudgetError when the estimate is above the limit."""
     plan = resolved.plan
     name = plan.providers[0]
-    provider = provider_class(name).from_env(credentials)
-    computed = estimate(plan, provider.placements(plan)[0])
+    provider = provider_class(name)
+    placement, unset = _placement(provider, plan, credentials)
+    reader = store.read() if store else None
+    computed = corrected(reader, plan, name, estimate(plan, with_own_price(plan, name, placement)))
     budget.check(plan, computed, rules(store.read(), plan, now) if store else ())
     standing = stands_for(store.read().many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)) if store else None
     return PlanView(
@@ -61,9 +70,37 @@ def preview(resolved: Resolved, store: Store | None, credentials: Mapping[str, s
         standing_job=standing.id if standing else None,
         changes=difference(store, plan) if store else [],
         sample_size=sample_size(plan),
-        warnings=[*map(str, resolved.prepared.report.warnings), *not_yet(plan)],
+        warnings=[
+            *map(str, resolved.prepared.report.warnings),
+            *not_yet(plan),
+            *unset,
+            *stale(computed.price_date, now.date()),
+        ],
+        picked=resolved.picked,
         resolved=resolved,
     )
+
+
+def _placement(provider: type[Provider], plan: Plan, credentials: Mapping[str, str]) -> tuple[Placement, Sequence[str]]:
+    """Where the run would be placed first, and what is missing to submit it; a listed price needs no credentials."""
+    try:
+        opened = provider.from_env(credentials)
+    except CredentialsError as error:
+        if not issubclass(provider, PriceListed):
+            raise
+        return provider.listed(plan)[0], [error.message]
+    with closing(opened):
+        return (provider.listed(plan) if issubclass(provider, PriceListed) else opened.placements(plan))[0], ()
+
+
+def stale(read: date | None, today: date) -> list[str]:
+    """A warning where a price is too old to be relied on."""
+    if read is None or not is_stale(read, today):
+        return []
+    return [
+        f"the price is STALE: its source was read on {read}, {(today - read).days} days ago (more than "
+        f"{STALE_AFTER_DAYS}); `[prices]` in ftorch.toml takes a newer one"
+    ]
 
 
 def sample_size(plan: Plan) -> list[str]:
