@@ -342,11 +342,15 @@ class Client:
     def lifetime(self, subject: str, *, start: date | None = None) -> LifetimeReport:
         """Does the fine-tune pay? `subject` is a manifest or a job; `start` is when it begins, today when not given.
 
-        Raises ManifestError or UsageError where no `lifetime` says volume and prices.
+        Raises ManifestError or UsageError where no `lifetime` says volume and prices, or a hosted model has no price,
+        DataError for logs that cannot be read.
         """
         from ftorch.jobs.pays import lifetime_of
+        from ftorch.manifest.settings import load_settings
 
-        return lifetime_of(self._existing(), subject, self._cwd, start=start or self._clock.now().date())
+        own = load_settings(self._cwd, self._env).prices
+        begin = start or self._clock.now().date()
+        return lifetime_of(self._existing(), subject, self._cwd, start=begin, own_prices=own)
 
     def spend(self, *, by: str = "name", job: str | None = None, month: str | None = None) -> SpendReport:
         """What was spent, from the ledger. `by`: job, name, provider, model, method, month, label:KEY."""

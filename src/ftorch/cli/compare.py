@@ -64,7 +64,7 @@ def _say_about(offer: Offer) -> None:
 
 def _cents(amount: Money | None) -> str:
     """Whole cents: an interval this wide has no more digits."""
-    return "unknown" if amount is None else str(Money(amount.amount.quantize(Decimal("0.01"))))
+    return "unknown" if amount is None else str(amount.cents)
 
 
 def _hours(offer: Offer) -> str:
