@@ -21,7 +21,6 @@ from ftorch.core.money import Money
 from ftorch.core.quality import NOT_MEASURED, Quality, QualityState
 from ftorch.costs.book.listed import STALE_AFTER_DAYS, is_stale
 from ftorch.costs.hosted import ModelPrice, model_price
-from ftorch.costs.items import SPEND_KINDS
 from ftorch.costs.lifetime import LifetimeReport, TrainCost, lifetime
 from ftorch.costs.logs.call import Call
 from ftorch.costs.logs.read import read_calls
@@ -32,7 +31,7 @@ from ftorch.jobs.views import spend_of
 from ftorch.manifest.lifetime import Assumed, Lifetime, OfLogs, OfModel, PerCall, PerToken, Retrain
 from ftorch.manifest.prices import OwnPrice
 from ftorch.manifest.schema import CRON_ALIASES, Schedule
-from ftorch.store import JobRow, LedgerRow, Store
+from ftorch.store import JobRow, LedgerRow, Store, sql
 
 _HINT = "add lifetime: {calls_per_period: ..., periods: ..., hosted: {...}, serving: {...}} to the manifest"
 _YEAR = timedelta(days=365)
@@ -68,8 +67,8 @@ def lifetime_of(
     """
     asked = question(store, reference, cwd)
     readied = ready(asked, own_prices or {}, start)
-    train = _train_cost(asked.block, store, asked.job)
-    return lifetime(readied.block, train, _quality(store, asked.job), start=start, warnings=readied.warnings)
+    train = train_cost(asked.block, store, asked.job)
+    return lifetime(readied.block, train, quality_of(store, asked.job), start=start, warnings=readied.warnings)
 
 
 def question(store: Store | None, reference: str, cwd: Path) -> Question:
@@ -164,7 +163,7 @@ def _periods_between(schedule: Schedule, block: Lifetime, start: date) -> float:
     return float(HOURS["year"] / HOURS[block.period]) / max(1, occurrences)
 
 
-def _train_cost(block: Lifetime, store: Store | None, job: JobRow | None) -> TrainCost | None:
+def train_cost(block: Lifetime, store: Store | None, job: JobRow | None) -> TrainCost | None:
     """What all runs and evaluations of the job really cost; or what the manifest assumes, and says so."""
     if isinstance(block.train_cost, Assumed):
         return TrainCost(block.train_cost.assumed, block.train_cost.source, is_assumed=True)
@@ -183,12 +182,12 @@ def _standing(entries: Iterable[LedgerRow]) -> list[str]:
     """The kinds of entries that the sum is made of: what was reversed is none of them."""
     net: Counter[tuple[str, str, str]] = Counter()
     for entry in entries:
-        if entry.kind in SPEND_KINDS:
+        if entry.kind in sql.SPEND_KINDS:
             net[entry.kind, entry.source, entry.source_ref] += entry.amount_micro
     return sorted({kind for (kind, _, _), micro in net.items() if micro})
 
 
-def _quality(store: Store | None, job: JobRow | None) -> Quality:
+def quality_of(store: Store | None, job: JobRow | None) -> Quality:
     """What the newest evaluation against the hosted model found."""
     if store is None or job is None:
         return NOT_MEASURED

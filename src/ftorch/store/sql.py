@@ -113,7 +113,7 @@ _OUTCOMES = (
     "SELECT estimates.job_id AS job_id, estimates.provider AS provider, jobs.base_model AS base_model, "
     "estimates.growing_micro AS growing_micro, estimates.growing_seconds AS growing_seconds, "
     "(SELECT CAST(SUM(amount_micro) AS BIGINT) FROM ledger WHERE ledger.run_key = runs.key "
-    "AND kind IN ('provisional', 'billed', 'adjusted')) AS actual_micro, "
+    f"AND {_IS_SPEND}) AS actual_micro, "
     "runs.billable_from AS billable_from, runs.billable_to AS billable_to FROM estimates "
     "JOIN jobs ON jobs.id = estimates.job_id JOIN runs ON runs.job_id = jobs.id "
     "AND runs.provider = estimates.provider AND runs.purpose = 'train' AND runs.state = 'succeeded' "

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 import pytest
 
-from ftorch.core.clock import ManualClock
+from ftorch.core.clock import Clock, ManualClock
 from ftorch.core.errors import ProviderUnavailableError
 from ftorch.core.money import Money
 from ftorch.costs.book.listed import ListedPrice
@@ -37,7 +37,7 @@ class Tokens(CloudProvider):
     )
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         return cls(Cloud(ManualClock()))
 
     @classmethod
@@ -55,7 +55,7 @@ class Machines(CloudProvider):
     is_down: ClassVar[bool] = False
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         return cls(Cloud(ManualClock()))
 
     def placements(self, plan: Plan) -> Sequence[Placement]:
