@@ -70,8 +70,9 @@ class Swing:
 def chance(terms: Terms[Decimal], shares: Mapping[str, float], seed: int) -> Chance:
     """Draw the saving and the crossover."""
     numbers = in_floats(terms)
-    drawn = draws(seed, count_of(numbers, shares))
-    found = sorted(savings(numbers, shares, drawn))
+    count = count_of(numbers, shares)
+    drawn = draws(seed, count)
+    found = sorted(savings(numbers, shares, seed, count))
     meetings = sorted(_meeting(at(numbers, shares, one)) for one in drawn[:_CROSSOVERS])
     low, middle, high = (_money(_quantile(found, share)) for share in (0.05, 0.5, 0.95))
     first, usual, last = (_periods(_quantile(meetings, share)) for share in (0.05, 0.5, 0.95))
@@ -92,7 +93,7 @@ def chance(terms: Terms[Decimal], shares: Mapping[str, float], seed: int) -> Cha
 def p_saving(terms: Terms[Decimal], shares: Mapping[str, float], seed: int) -> float:
     """How likely the saving is positive: the same figure as `chance` has, without the rest."""
     numbers = in_floats(terms)
-    found = savings(numbers, shares, draws(seed, count_of(numbers, shares)))
+    found = savings(numbers, shares, seed, count_of(numbers, shares))
     return sum(saving > 0 for saving in found) / len(found)
 
 
@@ -116,22 +117,26 @@ def draws(seed: int, count: int) -> Sequence[Draw]:
     return tuple(tuple(source.gauss(0, 1) for _ in INPUTS) for _ in range(count))
 
 
-def savings(terms: Terms[float], shares: Mapping[str, float], drawn: Sequence[Draw]) -> list[float]:
+def savings(terms: Terms[float], shares: Mapping[str, float], seed: int, count: int) -> list[float]:
     """The saving of every draw."""
     if terms.tuned.calls_per_gpu or terms.hosted.calls_per_gpu or shares["growth"] or shares["hosted_price_decline"]:
-        return [totals(at(terms, shares, one)).saving for one in drawn]
+        return [totals(at(terms, shares, one)).saving for one in draws(seed, count)]
     # Everything is linear in the factors, so the periods are added up once.
     whole = totals(terms)
     kept = terms.storage * terms.periods
     served = whole.tuned - terms.train - whole.retrains - kept
     trained = terms.train + whole.retrains
-    calls, hosted, serving, train = (_scale(shares[name]) for name in INPUTS[:4])
+    factors = _factors(tuple(_scale(shares[name]) for name in INPUTS[:4]), seed, count)
+    return [host * whole.hosted - serve * served - train * trained - kept for host, serve, train in factors]
+
+
+@lru_cache(maxsize=4)
+def _factors(scales: tuple[float, ...], seed: int, count: int) -> Sequence[tuple[float, float, float]]:
+    """What every draw multiplies the hosted, the serving and the train cost with. Kept, as the draws are."""
+    calls, hosted, serving, train = scales
     return [
-        exp(calls * c + hosted * h) * whole.hosted
-        - exp(calls * c + serving * s) * served
-        - exp(train * t) * trained
-        - kept
-        for c, h, s, t, *_ in drawn
+        (exp(calls * c + hosted * h), exp(calls * c + serving * s), exp(train * t))
+        for c, h, s, t, *_ in draws(seed, count)
     ]
 
 

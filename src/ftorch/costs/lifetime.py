@@ -116,10 +116,25 @@ class LifetimeReport:
     quality: Quality
     pays_in_money: bool | None
     """The rule without quality; None where the train cost is not known."""
+    loss: str | None
+    """Why the money alone says no; None while it may say yes."""
     verdict: PayVerdict
     reason: str
     warnings: Sequence[str]
     rule: str = RULE
+
+    @property
+    def loses_anyway(self) -> bool:
+        """It does not pay whatever training costs."""
+        return self.train_cost is None and self.verdict is PayVerdict.DOES_NOT_PAY and self.loss is not None
+
+    @property
+    def money_words(self) -> str:
+        """The money alone, in a sentence."""
+        if self.loss is not None or self.chance is None or self.saving is None:
+            return self.loss or "train cost not known"
+        meets = f", crossover after {_plain(self.crossover.periods)} {self.period}s" if self.crossover else ""
+        return f"saves {self.saving.cents}, positive with a probability of {self.chance.p_saving:.3f}{meets}"
 
     @property
     def months(self) -> Decimal:
@@ -201,6 +216,7 @@ def lifetime(
         course=_course(case) if train else (),
         quality=quality,
         pays_in_money=loss is None if train else None,
+        loss=loss,
         verdict=verdict,
         reason=reason,
         warnings=warnings,
