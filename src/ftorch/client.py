@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ftorch.costs.lifetime import LifetimeReport
     from ftorch.costs.report import SpendReport
     from ftorch.jobs.adopt import Adoptable
+    from ftorch.jobs.advice.decision import Decision
     from ftorch.jobs.compare import Comparison, Sources
     from ftorch.jobs.context import Context
     from ftorch.jobs.evaluate import EvaluationReport
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from ftorch.jobs.preview import PlanView
     from ftorch.jobs.reap import ReapReport
     from ftorch.manifest.evaluation import Hosted
+    from ftorch.manifest.prices import OwnPrice
     from ftorch.manifest.schema import Manifest
     from ftorch.providers.status import ProviderStatus
 
@@ -345,11 +347,20 @@ class Client:
         DataError for logs that cannot be read.
         """
         from ftorch.jobs.pays import lifetime_of
-        from ftorch.manifest.settings import load_settings
 
-        own = load_settings(self._cwd, self._env).prices
         begin = start or self._clock.now().date()
-        return lifetime_of(self._existing(), subject, self._cwd, start=begin, own_prices=own)
+        return lifetime_of(self._existing(), subject, self._cwd, start=begin, own_prices=self._own_prices())
+
+    def decide(self, subject: str, *, start: date | None = None) -> Decision:
+        """Fine-tune, prompt, retrieve, or do not? `subject` is a manifest or a job.
+
+        From evaluations kept with the job, from the lifetime, and from what `task` in the manifest states. Sends
+        nothing. Raises ManifestError, UsageError or DataError for what cannot be read or has no price.
+        """
+        from ftorch.jobs.advice.decision import decide
+
+        begin = start or self._clock.now().date()
+        return decide(self._existing(), subject, self._cwd, start=begin, own_prices=self._own_prices())
 
     def spend(self, *, by: str = "name", job: str | None = None, month: str | None = None) -> SpendReport:
         """What was spent, from the ledger. `by`: job, name, provider, model, method, month, label:KEY."""
@@ -451,16 +462,21 @@ class Client:
             progress=lambda done, total: self._progress("checking the data", done, total),
         )
 
+    def _own_prices(self) -> Mapping[str, Mapping[str, OwnPrice]]:
+        """`[prices]` of ftorch.toml."""
+        from ftorch.manifest.settings import load_settings
+
+        return load_settings(self._cwd, self._env).prices
+
     def _sources(self, *, is_live: bool = False) -> Sources:
         """Where a comparison looks: the price book, the credentials, earlier jobs."""
         from ftorch.costs.book.listed import price_book
         from ftorch.jobs.compare import Sources
         from ftorch.manifest.credentials import environment
-        from ftorch.manifest.settings import load_settings
 
         store = self._existing()
         return Sources(
-            book=price_book(load_settings(self._cwd, self._env).prices, self.home.prices),
+            book=price_book(self._own_prices(), self.home.prices),
             credentials=environment(self._env, self._cwd),
             tx=store.read() if store else None,
             today=self._clock.now().date(),

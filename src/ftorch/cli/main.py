@@ -20,6 +20,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "adapters": ("adapters:adapters", "List adapters that came home; path, verify."),
     "eval": ("eval:evaluate", "Judge an adapter on held-out rows, against base, hosted or another adapter."),
     "lifetime": ("lifetime:lifetime", "Does the fine-tune pay? Two lifetimes, the crossover, the verdict."),
+    "decide": ("decide:decide", "Fine-tune, prompt, retrieve, or do not? From evidence."),
     "spend": ("spend:spend", "What was spent, from the ledger."),
     "ledger": ("spend:ledger", "List the ledger's entries."),
     "reap": ("reap:reap", "Find and end runs that cost money and that no job answers for."),

@@ -101,6 +101,7 @@ _SHAPES: Mapping[str, tuple[str, bool]] = {
     "eval": ("ftorch.jobs.evaluate:EvaluationReport", False),
     "compare": ("ftorch.jobs.compare:Comparison", False),
     "prices": ("ftorch.costs.book.listed:ListedPrice", True),
+    "decide": ("ftorch.jobs.advice.decision:Decision", False),
     "lifetime": ("ftorch.costs.lifetime:LifetimeReport", False),
     "spend": ("ftorch.cli.shapes:SpendAnswer", False),
     "ledger": ("ftorch.cli.shapes:LedgerAnswer", True),

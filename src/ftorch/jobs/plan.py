@@ -104,6 +104,7 @@ def resolve(
         retry=manifest.retry,
         eval=manifest.eval,
         lifetime=manifest.lifetime,
+        task=manifest.task,
         tracking=manifest.tracking,
         schedule=manifest.schedule,
         labels=manifest.labels,

@@ -17,6 +17,7 @@ from ftorch.manifest.fields import Amount, Frozen, Json, SecretPlace
 from ftorch.manifest.lifetime import Lifetime
 from ftorch.manifest.prices import OwnPrice
 from ftorch.manifest.schema import BaseModelRef, Budget, BudgetRule, Method, Resources, Retry, Schedule, Tracking
+from ftorch.manifest.task import Task
 
 
 class TokenSource(StrEnum):
@@ -72,6 +73,7 @@ class Plan(Frozen):
     retry: Retry
     eval: Eval | None
     lifetime: Lifetime | None
+    task: Task | None = None
     tracking: Tracking
     schedule: Schedule | None
     labels: Mapping[str, str]
