@@ -101,7 +101,7 @@ def _further(report: LifetimeReport) -> list[tuple[str, object]]:
         rows.append(("growth of the volume", f"{100 * report.growth:.3g} % each {report.period}"))
     if report.shutdown:
         horizon = report.horizon_periods.quantize(Decimal("0.01"))
-        rows.append(("hosted model ends", f"{report.shutdown}: {horizon} {report.period}s count"))
+        rows.append(("hosted model ends", f"{report.shutdown}: {horizon.normalize():f} {report.period}s count"))
     if report.retrain_every and report.retrains is not None:
         every = report.retrain_every.quantize(Decimal("0.01")).normalize()
         rows.append(("training again", f"{report.retrains.cents}, every {every:f} {report.period}s"))
