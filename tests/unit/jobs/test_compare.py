@@ -78,6 +78,14 @@ def test_the_users_price_of_tokens_counts(tmp_path: Path) -> None:
     assert "ftorch.toml: deal" in tokens.price
 
 
+def test_the_users_price_of_a_machine_is_no_price_of_tokens(tmp_path: Path) -> None:
+    own = OwnPrice(price=Money(Decimal(1)), unit="hour", source="deal", date=READ)
+
+    tokens = offer(compare(job(own_prices={"tokens": {"builtin:tiny": own}}), sources(tmp_path)), "tokens")
+
+    assert tokens.amount == Money.parse("4.32 USD")
+
+
 def test_what_a_provider_cannot_do_is_its_own_sentence(tmp_path: Path) -> None:
     found = compare(job(method=Dpo(type="dpo", learning_rate=1e-5)), sources(tmp_path))
 
@@ -101,6 +109,24 @@ def test_the_cheapest_machine_that_holds_it_is_shown(tmp_path: Path) -> None:
         chosen = offer(found, name)
         assert chosen.memory_fit in (Fit.FITS, Fit.TIGHT)
         assert chosen.gpu not in ("T4", "V100")
+
+
+def test_a_machine_that_is_too_small_is_not_shown_however_cheap(tmp_path: Path) -> None:
+    cheap = OwnPrice(price=Money(Decimal("0.0001")), unit="hour", source="a gift", date=READ)
+
+    found = compare(job(), sources(tmp_path, {"modal": {"T4": cheap}}))
+
+    assert offer(found, "modal").gpu != "T4"
+
+
+def test_a_machine_with_capacity_comes_before_a_cheaper_one_without(tmp_path: Path) -> None:
+    book = price_book({})
+    gone = [replace(one, has_capacity=one.name != "L40S") for one in book.of("modal")]
+
+    found = compare(job(), sources(tmp_path, book=replace(book, machines=tuple(gone))))
+
+    assert offer(found, "modal").gpu != "L40S"
+    assert offer(found, "modal").capacity == "yes"
 
 
 def test_a_model_that_no_gpu_holds_is_refused_with_figures(tmp_path: Path) -> None:
@@ -196,6 +222,18 @@ def test_fastest_leaves_out_who_does_not_say_how_long(tmp_path: Path) -> None:
     assert chosen.providers[0] == found.fastest
     assert "tokens" not in chosen.providers
     assert "tokens: does not say how long it takes" in chosen.reason
+
+
+def test_fastest_orders_by_time_and_not_by_money(tmp_path: Path) -> None:
+    found = priced(tmp_path)
+    slow_first = [
+        replace(one, seconds=900 - 100 * place) if one.seconds else one for place, one in enumerate(found.offers)
+    ]
+
+    chosen = pick(replace(found, offers=slow_first), "fastest", "job.yaml")
+
+    times = [one.seconds for name in chosen.providers for one in slow_first if one.provider == name]
+    assert times == sorted(times, key=lambda seconds: seconds or 0)
 
 
 def test_a_rule_without_anybody_says_why_of_each(tmp_path: Path) -> None:

@@ -72,9 +72,9 @@ def asked(desk: Desk, job: str) -> LifetimeReport:
 def check(desk: Desk, job: str, status: str) -> Decimal:
     """The train cost is what the ledger sums up to, with its status; returns the crossover."""
     found = asked(desk, job)
-    entries = desk.context.store.ledger_of(job)
+    entries = [entry for entry in desk.context.store.ledger_of(job) if entry.kind != "tax"]
     assert found.train_cost is not None
-    assert found.train_cost.amount == ledger.total(list(entries))
+    assert found.train_cost.amount == ledger.total(entries)
     assert found.train_cost.status == status
     assert found.crossover is not None
     return found.crossover.periods
@@ -98,6 +98,28 @@ def bill(desk: Desk, run_key: str, provider: str, job: str, amount: str, kind: E
         description="the provider's record",
     )
     desk.context.store.write(lambda tx: ledger.post_charges(tx, run, [item], now=now))
+
+
+def bill_tax(desk: Desk, run_key: str) -> None:
+    """Tax is outside of spend, and of the train cost."""
+    run = desk.context.store.run(run_key)
+    assert run is not None
+    now = desk.clock.now()
+    tax = LineItem(
+        source=SpendSource.BILLING_API,
+        source_ref=f"{run_key}/tax",
+        kind=EntryKind.TAX,
+        amount=Money(Decimal("0.05")),
+        quantity=Decimal(1),
+        unit="tax",
+        unit_price=None,
+        period=Window(now, now),
+        as_of=now,
+        description="sales tax",
+    )
+    desk.context.store.write(
+        lambda tx: ledger.post(tx, tax, provider=run.provider, account=run.account, job_id=run.job_id, now=now)
+    )
 
 
 def test_the_lifetime_follows_a_job_that_failed_moved_was_billed_late_and_corrected(two: Desk) -> None:
@@ -128,6 +150,8 @@ def test_the_lifetime_follows_a_job_that_failed_moved_was_billed_late_and_correc
 
     # Then that of the first, and the second one is corrected.
     bill(two, first.key, NAME, job, "0.01", EntryKind.BILLED)
+    check(two, job, "billed")
+    bill_tax(two, first.key)
     check(two, job, "billed")
     two.clock.advance(3600)
     bill(two, second.key, SECOND, job, "0.20", EntryKind.ADJUSTED)
