@@ -12,9 +12,9 @@ import pytest
 
 from contract.bills_contract import BillsBench, BillsContract, Expected
 from contract.keys_contract import MarkedRunsContract
-from contract.provider_contract import SECRET, ProviderContract
+from contract.provider_contract import SECRET, DeadlineBench, DeadlineContract, ProviderContract
 from contract.stages_contract import StagesBench, StagesContract
-from contract.wire_contract import RETRY_AFTER_S, Traffic, WireBench, WireContract, WireFault
+from contract.wire_contract import RETRY_AFTER_S, CapacityContract, Traffic, WireBench, WireContract, WireFault
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import RunRejectedError
 from ftorch.costs.items import Window
@@ -59,7 +59,7 @@ _VALUES = {Fault.RATE_LIMITED: str(RETRY_AFTER_S), Fault.SLOW: "3"}
 _EVER = Window(ManualClock().now() - timedelta(days=1), ManualClock().now() + timedelta(days=1))
 
 
-class AcmeBench(WireBench, BillsBench, StagesBench):
+class AcmeBench(WireBench, DeadlineBench, BillsBench, StagesBench):
     """acme in memory; time passes when it is told to."""
 
     def __init__(self, emulator: AcmeEmulator, clock: ManualClock, folder: Path) -> None:
@@ -202,12 +202,20 @@ class TestAcmeAsProvider(ProviderContract):
     """Everything that is asked of a provider."""
 
 
+class TestAcmeDeadline(DeadlineContract):
+    """acme stops a run in time."""
+
+
 class TestAcmeKeys(MarkedRunsContract):
     """The key is a tag; acme makes a second run under it without a word."""
 
 
 class TestAcmeOnTheWire(WireContract):
     """Everything that can happen to a request."""
+
+
+class TestAcmeCapacity(CapacityContract):
+    """acme says when no machine is free."""
 
 
 class TestAcmeBills(BillsContract):

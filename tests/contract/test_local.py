@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from contract.keys_contract import ChosenIdContract
-from contract.provider_contract import Bench, ProviderContract
+from contract.provider_contract import DeadlineBench, DeadlineContract, ProviderContract
 from e2e.shell import colours, kill
 from ftorch.core.clock import SystemClock
 from ftorch.core.files import sha256_file
@@ -26,7 +26,7 @@ from unit.plans import facts, plan
 _MOMENT_S = 0.05
 
 
-class LocalBench(Bench):
+class LocalBench(DeadlineBench):
     """Processes have no clock that could be moved: waiting is short and bounded."""
 
     patience = 1200
@@ -107,6 +107,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBench]:
 
 class TestLocal(ProviderContract):
     """Everything that is asked of a provider."""
+
+
+class TestLocalDeadline(DeadlineContract):
+    """The trainer stops in time."""
 
 
 class TestLocalKeys(ChosenIdContract):

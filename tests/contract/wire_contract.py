@@ -164,6 +164,21 @@ CALLS = (_observe, _logs, _cancel, _fetch, _release, _charges)
 Call = Callable[[Provider, RunRef, Path], object]
 
 
+class CapacityContract:
+    """Every provider that says when it has no machine; others let a run wait in their queue."""
+
+    def test_a_create_without_capacity_is_named_and_not_repeated(self, bench: WireBench) -> None:
+        order = bench.order()
+        before = bench.traffic().creates
+        bench.script(WireFault.CREATE_NO_CAPACITY)
+
+        with pytest.raises(NoCapacityError):
+            bench.submit(order)
+
+        assert bench.traffic().creates - before == 1
+        assert bench.made(order.key) == 0
+
+
 class WireContract:
     """Every provider that talks to a service."""
 
@@ -201,7 +216,6 @@ class WireContract:
         [
             (WireFault.CREATE_LIMITED, RateLimitedError),
             (WireFault.CREATE_REJECTED, RunRejectedError),
-            (WireFault.CREATE_NO_CAPACITY, NoCapacityError),
             (WireFault.CREATE_KEY_REFUSED, CredentialsError),
         ],
     )

@@ -1,6 +1,6 @@
 """The pages are followed from top to bottom in a folder of their own: every file is written, every command is run.
 
-The base model is the tiny one, so that a page takes seconds; the hosted model answers on 127.0.0.1.
+The base model is the tiny one, so that a page takes seconds; the hosted model and Together answer on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import pytest
 
 from e2e.shell import ROOT, Shell, colours, write_rows
 from ftorch.core.clock import ManualClock
+from ftorch.emulators import together
+from ftorch.emulators.clock import FastClock
+from ftorch.emulators.together import TogetherEmulator
 from postgres import Server, running_server
 from sample.chat import KEY, MODEL, ChatService
 
@@ -37,6 +40,7 @@ _BLOCK = re.compile(
 )
 _TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 _ROWS = {"train": 160, "held-out": 36}
+_MINUTE_IN_A_SECOND = 60.0
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,9 @@ def reader(tmp_path: Path, server: Server) -> Iterator[Reader]:
             writer.writeheader()
             writer.writerows(rows)
     (tmp_path / "ftorch.toml").write_text('[local]\nrate = "0.36 USD"\n')
-    with ChatService(ManualClock()) as service:
-        shell = Shell(tmp_path, {"HOSTED_API_KEY": KEY, "FTORCH_DATABASE": server.fresh()})
+    with ChatService(ManualClock()) as service, TogetherEmulator(FastClock(_MINUTE_IN_A_SECOND)) as emulator:
+        account = {"TOGETHER_BASE_URL": emulator.url, "TOGETHER_API_KEY": together.KEY}
+        shell = Shell(tmp_path, {"HOSTED_API_KEY": KEY, "FTORCH_DATABASE": server.fresh(), **account})
         yield Reader(shell, service)
         shell.end_all()
 

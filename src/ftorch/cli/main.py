@@ -27,6 +27,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "daemon": ("daemon:daemon", "The process that moves jobs forward: run, start, stop, status."),
     "db": ("db:db", "The database: check, backup, move to a server."),
     "providers": ("providers:providers", "Which providers there are, and which are configured; prices."),
+    "emulator": ("emulator:emulator", "Providers in a box, to rehearse against without an account: up."),
     "doctor": ("providers:doctor", "Check this installation."),
     "completion": ("completion:completion", "Print the shell completion script."),
 }

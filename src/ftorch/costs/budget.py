@@ -21,6 +21,11 @@ JOB_LIMIT = "budget.limit"
 _RAISE = {
     JOB_LIMIT: "raise budget.limit in the manifest, then run `ftorch submit MANIFEST --again`",
 }
+_DECLARE = (
+    'declare one in ftorch.toml: [{name}] rate = "0.50 USD" (per hour; 0.00 USD when it is free to you), '
+    "or leave budget out"
+)
+_UNLISTED = "choose a base model of the catalogue, or leave budget out"
 _WHEN_FREE = "it starts when other runs have ended and cost less than was held for them"
 _RAISE_RULE = "raise its limit in ftorch.toml or wait for the next period, then run `ftorch submit MANIFEST --again`"
 
@@ -122,8 +127,7 @@ def _check_one(plan: Plan, estimate: Estimate, limit: Limit) -> None:
         name = plan.providers[0]
         raise BudgetError(
             f"{limit.name} is {limit.limit}, but nobody names a price for {name}, so it cannot be held",
-            hint=f'declare one in ftorch.toml: [{name}] rate = "0.50 USD" (per hour; 0.00 USD when it is free to you), '
-            "or leave budget out",
+            hint=_UNLISTED if estimate.lines[0].unit == "token" else _DECLARE.format(name=name),
         )
     if estimate.amount <= limit.limit - limit.spent - limit.held:
         return

@@ -96,6 +96,12 @@ def trained_tokens(plan: Plan) -> int:
     return ceil(min(whole, Decimal(plan.dataset.train_tokens) * share))
 
 
+def validation_tokens(plan: Plan) -> Decimal:
+    """Tokens of the validation rows, read once: nobody counted them, so each is taken for a training row."""
+    facts = plan.dataset
+    return Decimal(facts.train_tokens) * facts.validation_rows / Decimal(max(facts.train_rows, 1))
+
+
 def for_machine_here(plan: Plan, *, cores: int, rate: Decimal | None) -> Estimate:
     """Training on this machine's CPU: operations over measured speed. Wide, and said to be."""
     weights = plan.parameters or 0
@@ -129,13 +135,22 @@ def for_gpu(plan: Plan, gpu: Gpu, *, count: int, rate: Decimal | None, price: st
 
 def for_tokens(plan: Plan, price: TokenPrice) -> Estimate:
     """Training that is billed by trained tokens. How long it takes is the provider's affair, and not guessed."""
-    tokens = trained_tokens(plan)
+    tokens = trained_tokens(plan) + ceil(validation_tokens(plan) * price.validations)
     low, high = (price.for_tokens(ceil(tokens * spread)) for spread in _TOKEN_SPREAD[plan.dataset.token_source])
     amount = price.for_tokens(tokens)
-    line = EstimateLine("trained tokens", Decimal(tokens), "token", price.per_million / 1_000_000, amount, price.words)
+    unit_price = price.per_million / 1_000_000
+    line = EstimateLine("trained tokens", Decimal(tokens), "token", unit_price, amount, price.words)
     basis = f"{tokens:,} trained tokens, {plan.dataset.token_source.value}"
     grown = Money(price.per_million * tokens / 1_000_000)
     return Estimate(None, None, None, amount, low, high, (line,), basis, growing=grown, price_date=price.date)
+
+
+def unpriced_tokens(plan: Plan) -> Estimate:
+    """Training that is billed by trained tokens, at a price that nobody has named yet."""
+    tokens = trained_tokens(plan)
+    source = f"no price is listed for {plan.base_model.id}; the provider names one once the rows are there"
+    line = EstimateLine("trained tokens", Decimal(tokens), "token", None, None, source)
+    return Estimate(None, None, None, None, None, None, (line,), f"{tokens:,} trained tokens, price unknown")
 
 
 def quoted(quote: Quote) -> Estimate:

@@ -23,6 +23,8 @@ class TokenPrice:
     source: str
     date: date
     """When the source was read."""
+    validations: int = 0
+    """How often a run reads the validation rows; their tokens are billed like trained ones."""
 
     def for_tokens(self, tokens: int) -> Money:
         """Exact; the ledger rounds, once."""

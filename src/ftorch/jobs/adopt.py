@@ -19,7 +19,7 @@ from ftorch.jobs.states import JobState, Purpose
 from ftorch.jobs.strays import ours, rows_of
 from ftorch.jobs.submit import insert_duplicate
 from ftorch.manifest.plan import Plan
-from ftorch.providers.base import Placement, Provider, RunRef, RunState, Staged
+from ftorch.providers.base import Capabilities, Placement, Provider, RunRef, RunState, Staged
 from ftorch.store import JobRow, RunRow, Transaction, sql
 
 _STAGE_TRIES = 60
@@ -72,7 +72,7 @@ def adopt(context: Context, resolved: Resolved, key: str) -> JobRow:
             tx.put_meta(sql.INSTALLATION, mark)
         tx.insert_job(job, plan.to_json())
         tx.add_event(context.event(job.id, None, "submitted", str(resolved.manifest_path)))
-        run = _run_row(context, tx, job, plan, placement, provider.capabilities.overhead_s, found[0])
+        run = _run_row(context, tx, job, plan, placement, provider.capabilities, found[0])
         tx.insert_run(run)
         tx.add_event(context.event(job.id, key, "adopted", f"{found[0].remote_id or key} at {provider.name}"))
         for count, duplicate in enumerate(found[1:], start=2):
@@ -144,11 +144,17 @@ def _placement(provider: Provider, plan: Plan, ref: RunRef) -> Placement:
 
 
 def _run_row(
-    context: Context, tx: Transaction, job: JobRow, plan: Plan, placement: Placement, overhead_s: float, ref: RunRef
+    context: Context,
+    tx: Transaction,
+    job: JobRow,
+    plan: Plan,
+    placement: Placement,
+    capabilities: Capabilities,
+    ref: RunRef,
 ) -> RunRow:
     """The row that was lost, as far as it can be known, with a hold of its own. Raises BudgetError."""
     now = context.clock.now()
-    allowed = bound(tx, job, plan, placement, now, overhead_s)
+    allowed = bound(tx, job, plan, placement, now, capabilities)
     return RunRow(
         key=ref.key,
         job_id=job.id,

@@ -12,22 +12,24 @@ from ftorch.core.money import Money
 from ftorch.costs import budget, ledger
 from ftorch.costs.book.gpus import find_gpu
 from ftorch.costs.budget import JOB_LIMIT, Bound, Limit
-from ftorch.costs.estimate import Estimate, for_gpu, for_machine_here, for_tokens, quoted
+from ftorch.costs.estimate import Estimate, for_gpu, for_machine_here, for_tokens, quoted, unpriced_tokens
 from ftorch.costs.items import Quote
 from ftorch.costs.prices import with_own
 from ftorch.jobs.serial import quote_of
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import BudgetRule
-from ftorch.providers.base import Placement
+from ftorch.providers.base import BilledBy, Capabilities, Placement
 from ftorch.store import JobRow, Transaction, sql
 
 
-def estimate(plan: Plan, placement: Placement, quote: Quote | None = None) -> Estimate:
+def estimate(plan: Plan, placement: Placement, billed_by: BilledBy, quote: Quote | None = None) -> Estimate:
     """What a plan may cost on a placement: the provider's quote where there is one, else our own estimate."""
     if quote is not None:
         return quoted(quote)
     if placement.token_price is not None:
         return for_tokens(plan, placement.token_price)
+    if billed_by is BilledBy.TOKEN:
+        return unpriced_tokens(plan)
     if gpu := find_gpu(placement.gpu):
         source = f"the price of {placement.name}"
         return for_gpu(plan, gpu, count=placement.gpus, rate=placement.rate, price=source, price_date=None)
@@ -45,15 +47,16 @@ def bound(
     plan: Plan,
     placement: Placement,
     now: datetime,
-    overhead_s: float,
+    capabilities: Capabilities,
 ) -> Bound:
     """The deadline and the hold of the job's next run. Raises BudgetError when nothing is left for it.
 
     Call it in the transaction that writes the hold: of two runs that want the last dollar, one gets it.
     """
     limits = [*_own(tx, job.id, plan), *rules(tx, plan, now, already=job)]
-    computed = estimate(plan, with_own_price(plan, job.provider, placement), quote_of(job))
-    return budget.bound(plan, computed, rate=placement.rate, limits=limits, overhead_s=overhead_s)
+    placed = with_own_price(plan, job.provider, placement)
+    computed = estimate(plan, placed, capabilities.billed_by, quote_of(job))
+    return budget.bound(plan, computed, rate=placement.rate, limits=limits, overhead_s=capabilities.overhead_s)
 
 
 def rules(tx: Transaction, plan: Plan, now: datetime, *, already: JobRow | None = None) -> list[Limit]:

@@ -185,9 +185,10 @@ def _placements(plan: Plan, provider: type[Provider], sources: Sources) -> tuple
 
 def _of_placement(plan: Plan, name: str, placement: Placement, sources: Sources) -> _Place:
     gpu, placed = find_gpu(placement.gpu), with_own_price(plan, name, placement)
-    if gpu is None and placed.token_price is None and name != _HERE:
+    billed_by = provider_class(name).capabilities.billed_by
+    if gpu is None and billed_by is not BilledBy.TOKEN and name != _HERE:
         return _Place(placement.name, placement.gpu, placement.gpus, None, _untimed(placement.name))
-    computed = estimate(plan, placed)
+    computed = estimate(plan, placed, billed_by)
     memory = gpu.memory_gb if gpu else _memory_here() if name == _HERE else None
     learned = corrected(sources.tx, plan, name, computed)
     return _Place(placement.name, gpu.name if gpu else None, placement.gpus, memory, learned)

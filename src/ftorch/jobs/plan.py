@@ -17,7 +17,7 @@ from ftorch.data import Prepared, prepare
 from ftorch.jobs.metrics import check_eval
 from ftorch.manifest.catalogue import Base, canonical_id, check_base, find_base
 from ftorch.manifest.plan import Plan, StartAdapter
-from ftorch.manifest.schema import BaseModelRef, Dpo, Manifest, Method
+from ftorch.manifest.schema import WANDB_KEY, BaseModelRef, Dpo, Manifest, Method
 from ftorch.manifest.settings import Settings
 from ftorch.providers.base import Capabilities, Feature
 from ftorch.providers.registry import provider_class
@@ -138,18 +138,27 @@ def features(plan: Plan) -> frozenset[Feature]:
         Feature.SFT: method.type == "sft",
         Feature.TRAIN_ON_ALL: getattr(method, "train_on", "completion") == "all",
         Feature.MAX_STEPS: method.max_steps is not None,
+        Feature.PART_EPOCHS: not float(method.epochs).is_integer(),
         Feature.LORA_TARGETS: method.lora.targets != "all-linear",
         Feature.QUANTIZE_4BIT: method.quantize is not None,
         Feature.FROM_ADAPTER: plan.from_adapter is not None,
+        Feature.REVISION: plan.base_model.revision is not None,
         Feature.BASE_FOLDER: Path(plan.base_model.id).is_absolute(),
         Feature.BUILTIN_BASE: plan.base_model.id.startswith("builtin:"),
         Feature.VALIDATION: plan.dataset.validation_rows > 0,
         Feature.WORKERS: plan.resources.workers > 1,
         Feature.GPU_CHOICE: bool(plan.resources.gpu),
-        Feature.SECRETS: bool(plan.secrets),
-        Feature.TRACKING: any(plan.tracking.model_dump().values()),
+        Feature.SECRETS: bool(plan.secrets.keys() - _of_tracking(plan)),
+        Feature.WANDB: plan.tracking.wandb is not None,
+        Feature.MLFLOW: plan.tracking.mlflow is not None,
+        Feature.TRACKIO: plan.tracking.trackio is not None,
     }
     return frozenset(feature for feature, is_asked in asked.items() if is_asked)
+
+
+def _of_tracking(plan: Plan) -> set[str]:
+    """The secrets that the plan's tracking needs: they are not for the run itself."""
+    return {WANDB_KEY} if plan.tracking.wandb else set()
 
 
 def check_capabilities(plan: Plan, name: str, capabilities: Capabilities, file: str) -> None:
@@ -204,10 +213,13 @@ def _start_adapter(manifest: Manifest, path: Path, adapter_folder: Callable[[str
 
 
 def _base_id(base_id: str, folder: Path) -> str:
-    """A folder becomes its absolute path: the plan must not depend on where the manifest lies."""
-    if find_base(base_id) is None and (folder / base_id).is_dir():
-        return str((folder / base_id).resolve())
-    return base_id
+    """A folder becomes its absolute path: the plan must not depend on where the manifest lies.
+
+    A provider's own id becomes the canonical one: the next provider of the list would not know it.
+    """
+    if base := find_base(base_id):
+        return base_id if base_id == base.alias else base.id
+    return str((folder / base_id).resolve()) if (folder / base_id).is_dir() else base_id
 
 
 def _check_labels(manifest: Manifest, path: Path, settings: Settings) -> None:

@@ -57,7 +57,8 @@ def preview(resolved: Resolved, store: Store | None, credentials: Mapping[str, s
     provider = provider_class(name)
     placement, unset = _placement(provider, plan, credentials)
     reader = store.read() if store else None
-    computed = corrected(reader, plan, name, estimate(plan, with_own_price(plan, name, placement)))
+    placed = with_own_price(plan, name, placement)
+    computed = corrected(reader, plan, name, estimate(plan, placed, provider.capabilities.billed_by))
     budget.check(plan, computed, rules(store.read(), plan, now) if store else ())
     standing = stands_for(store.read().many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)) if store else None
     return PlanView(

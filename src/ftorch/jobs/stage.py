@@ -14,6 +14,7 @@ from ftorch.jobs.bundle import make_bundle
 from ftorch.jobs.caps import has_place
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import Policy
+from ftorch.jobs.outcomes import words_of
 from ftorch.jobs.serial import placement_text, staged_text, staged_value
 from ftorch.jobs.states import JobReason, JobState, Purpose
 from ftorch.manifest.plan import Plan
@@ -32,7 +33,7 @@ def stage(context: Context, job: JobRow) -> None:
         staged = provider.stage(plan, make_bundle(plan, Path(job.dataset)))
         quote = provider.quote(plan, staged) if staged.ready else None
     except RunRejectedError as error:
-        end_job(context, job, JobState.FAILED, JobReason.REJECTED, error.message)
+        end_job(context, job, JobState.FAILED, JobReason.REJECTED, words_of(error))
         return
     if staged.ready:
         words = f"quote: {quote.amount}, {quote.source}" if quote else ""
@@ -84,7 +85,7 @@ def _insert(
 ) -> None:
     """The run, its hold and the job's new version in one commit: of two attempts to open a run, one wins."""
     capabilities = context.open_provider(job.provider).capabilities
-    allowed = bound(tx, job, plan, placement, now, capabilities.overhead_s)
+    allowed = bound(tx, job, plan, placement, now, capabilities)
     run = RunRow(
         key=run_key(context.installation, context.ids.ulid(now)),
         job_id=job.id,

@@ -45,14 +45,20 @@ def bases() -> tuple[Base, ...]:
 
 
 def find_base(base_id: str) -> Base | None:
-    """The catalogue's entry under an id or its alias."""
-    return next((base for base in bases() if base_id in (base.id, base.alias)), None)
+    """The catalogue's entry under an id, its alias, or a provider's own id."""
+    return next((base for base in bases() if base_id in (base.id, base.alias, *base.provider_ids.values())), None)
 
 
 def canonical_id(base_id: str) -> str:
-    """The id that an adapter names: an alias becomes the model that it stands for."""
+    """The id that an adapter names: an alias, or a provider's own id, becomes the model that it stands for."""
     base = find_base(base_id)
     return base.id if base else base_id
+
+
+def id_at(provider: str, base_id: str) -> str:
+    """The provider's own id of a base model; the id as it is where the catalogue knows no other."""
+    base = find_base(base_id)
+    return base.provider_ids.get(provider, base.id) if base else base_id
 
 
 def check_base(base_id: str, folder: Path, *, file: str = "", line: int | None = None) -> Base | None:

@@ -342,6 +342,10 @@ class Schedule(Frozen):
         return value
 
 
+WANDB_KEY = "WANDB_API_KEY"
+"""The secret that `tracking.wandb` needs, under the name that Weights & Biases reads."""
+
+
 class Tracking(Frozen):
     """Where the trainer reports its curves besides our own files; the keys come from `secrets`."""
 

@@ -57,16 +57,21 @@ class Feature(StrEnum):
     DPO = "dpo"
     TRAIN_ON_ALL = "train_on_all"
     MAX_STEPS = "max_steps"
+    PART_EPOCHS = "part_epochs"
     LORA_TARGETS = "lora_targets"
     QUANTIZE_4BIT = "quantize_4bit"
     FROM_ADAPTER = "from_adapter"
+    REVISION = "revision"
     BASE_FOLDER = "base_folder"
     BUILTIN_BASE = "builtin_base"
     VALIDATION = "validation"
     WORKERS = "workers"
     GPU_CHOICE = "gpu_choice"
     SECRETS = "secrets"
-    TRACKING = "tracking"
+    """What the run itself may read, beside the key of its tracking."""
+    WANDB = "wandb"
+    MLFLOW = "mlflow"
+    TRACKIO = "trackio"
 
 
 class BilledBy(StrEnum):
@@ -217,6 +222,7 @@ class Progress:
 
     step: int
     total_steps: int
+    """0: the provider tells no steps, only the time that is left."""
     loss: str | None = None
     seconds_left: int | None = None
 

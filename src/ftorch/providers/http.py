@@ -5,7 +5,8 @@
     download  reads into a file, going on where the file ends
     create    writes exactly once, not after its `send_before`, and never again
 
-Redirects are not followed: one would send a create again, or our key to another host.
+Redirects are not followed: one would send a create again, or our key to another host. A download may be allowed to go
+to the storage that the provider names; our key does not go along.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,17 +26,15 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from ftorch.core.clock import Clock
 from ftorch.core.errors import (
     CredentialsError,
-    FtorchError,
     ProviderError,
     ProviderProtocolError,
     ProviderUnavailableError,
-    RateLimitedError,
-    RunNotFoundError,
     RunRejectedError,
     SubmitUnknownError,
 )
 from ftorch.core.files import translated
-from ftorch.providers.wire import NOT_SENT, refusal, retry_after
+from ftorch.providers.failures import AgainError, Call, Failures
+from ftorch.providers.wire import NOT_SENT, content_range
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Value = TypeVar("Value")
@@ -44,42 +42,19 @@ Value = TypeVar("Value")
 _TRIES = 3
 _PATIENCE_S = 10.0
 _CONNECTIONS = 8  # httpcore looks at every connection for every request that waits: more cost CPU and bring nothing
+_REDIRECTS = 5
 _JITTER = wait_random_exponential(multiplier=0.5, max=4)
-_DEFAULT_PAUSE_S = 5.0
-_KEPT_OF_BODY = 4000
-_KEPT_OF_WORDS = 400
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One request, and what its failures mean."""
+def default_client(timeout_s: float = 5.0) -> httpx.Client:
+    """Few connections, no retries below us, and neither proxies nor passwords from the surroundings.
 
-    method: str
-    path: str
-    operation: str
-    params: Mapping[str, Any] | None = None
-    json: object = field(default=None, repr=False)
-    file: Path | None = None
-    not_found: str | None = None
-    """What is not there when the answer is 404; None: a 404 makes no sense."""
-    hidden: Collection[str] = field(default=(), repr=False)
-    """Values in the request that an error must not repeat."""
-
-
-class _AgainError(Exception):
-    """A failure that may pass: the error that it is when patience ends, and the pause that the provider asks for."""
-
-    def __init__(self, error: ProviderError, pause_s: float | None = None) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.pause_s = pause_s
-
-
-def default_client() -> httpx.Client:
-    """Few connections, no retries below us, and neither proxies nor passwords from the surroundings."""
+    `timeout_s` is for requests that bring none of their own; all of `Http`'s do.
+    """
     return httpx.Client(
         limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
         headers={"User-Agent": f"ftorch/{version('ftorch')}"},
+        timeout=timeout_s,
         trust_env=False,
     )
 
@@ -112,11 +87,10 @@ class Http:
         self._base_url = base_url.rstrip("/")
         self._clock = clock
         self._key = key
-        self._key_variable = key_variable
         self._client = client or default_client()
         self._timeout_s = timeout_s
         self._create_timeout_s = create_timeout_s
-        self._request_id_header = request_id_header
+        self._failures = Failures(provider, clock, key, key_variable, request_id_header)
 
     def read(
         self,
@@ -130,7 +104,7 @@ class Http:
         json: object = None,
     ) -> Answer:
         """Ask something. `not_found` names what a 404 says is not there; it is then a RunNotFoundError."""
-        call = _Call(method, path, operation, params, json, not_found=not_found)
+        call = Call(method, path, operation, params, json, not_found=not_found)
         return self._repeated(lambda left_s: self._asked(call, answer, left_s))
 
     def change(
@@ -146,7 +120,7 @@ class Http:
         file: Path | None = None,
     ) -> Answer:
         """Write what may be written twice; the content of `file` is the body, if given. A refusal is final."""
-        call = _Call(method, path, operation, params, json, file=file, not_found=not_found)
+        call = Call(method, path, operation, params, json, file=file, not_found=not_found)
         return self._repeated(lambda left_s: self._asked(call, answer, left_s, refused=RunRejectedError))
 
     def create(
@@ -165,22 +139,33 @@ class Http:
         `rejected` maps the provider's own error codes that prove that nothing was created. An error repeats no value
         in `hidden`.
         """
-        call = _Call("POST", path, operation, json=json, hidden=hidden)
+        call = Call("POST", path, operation, json=json, hidden=hidden)
         response = self._written_once(call, send_before)
         if not response.is_success:
-            raise self._create_refused(call, response, rejected or {})
+            raise self._failures.of_create(call, response, rejected or {})
         try:
             return _parsed(answer, response)
         except ValidationError as error:
             words = f"{self._provider} answered {operation} with something that we cannot read"
-            raise self._error(SubmitUnknownError, call, words, response) from error
+            raise self._failures.error(SubmitUnknownError, call, words, response) from error
 
-    def download(self, path: str, part: Path, *, operation: str = "fetch", not_found: str | None = None) -> None:
+    def download(
+        self,
+        path: str,
+        part: Path,
+        *,
+        operation: str = "fetch",
+        params: Mapping[str, Any] | None = None,
+        not_found: str | None = None,
+        is_elsewhere: bool = False,
+    ) -> None:
         """Bring bytes to `part`, going on where it ends; as long as some arrive, a cut is no reason to give up.
 
         Says nothing about which bytes they are: the caller compares hashes, and deletes `part` when they differ.
+        `is_elsewhere`: the provider may send us on to the storage that has them.
         """
-        call = _Call("GET", path, operation, not_found=not_found)
+        redirects = _REDIRECTS if is_elsewhere else 0
+        call = Call("GET", path, operation, params, not_found=not_found, redirects=redirects)
         while True:
             before = _size(part)
             try:
@@ -201,7 +186,7 @@ class Http:
             return end - self._clock.boot_s()
 
         retrying = Retrying(
-            retry=retry_if_exception_type(_AgainError),
+            retry=retry_if_exception_type(AgainError),
             wait=_pause,
             stop=lambda state: state.attempt_number >= _TRIES or state.upcoming_sleep >= left_s(),
             sleep=self._clock.sleep,
@@ -209,49 +194,75 @@ class Http:
         )
         try:
             return retrying(lambda: attempt(left_s()))
-        except _AgainError as again:
+        except AgainError as again:
             raise again.error from again.__cause__
 
     def _asked(
-        self, call: _Call, answer: type[Answer], left_s: float, refused: type[ProviderError] = ProviderProtocolError
+        self, call: Call, answer: type[Answer], left_s: float, refused: type[ProviderError] = ProviderProtocolError
     ) -> Answer:
         with self._reading(call), _opened(call.file) as content:
             timeout_s = min(self._timeout_s, left_s)
             response = self._answered(self._request(call, timeout_s, content), timeout_s)
         if not response.is_success:
-            raise self._failure(call, response, refused)
+            raise self._failures.of_answer(call, response, refused)
         try:
             return _parsed(answer, response)
         except ValidationError as error:
             words = f"{self._provider} answered {call.operation} with something that we cannot read"
-            raise self._error(ProviderProtocolError, call, words, response) from error
+            raise self._failures.error(ProviderProtocolError, call, words, response) from error
 
-    def _downloaded(self, call: _Call, part: Path, left_s: float) -> None:
+    def _downloaded(self, call: Call, part: Path, left_s: float) -> None:
         have = _size(part)
         request = self._request(call, min(self._timeout_s, left_s))
         request.headers["Accept-Encoding"] = "identity"  # a range of compressed bytes would be no range of the file
         if have:
             request.headers["Range"] = f"bytes={have}-"
-        with self._reading(call), closing(self._client.send(request, stream=True, follow_redirects=False)) as response:
+        with self._reading(call), closing(self._followed(call, request)) as response:
+            first, length = content_range(response)
             if have and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                # Nothing comes behind what we have: it is the whole, unless the provider names another length.
+                if length not in (None, have):
+                    raise self._started_again(call, part)
                 return
             if not response.is_success:
                 response.read()
-                raise self._failure(call, response, ProviderProtocolError)
+                raise self._failures.of_answer(call, response, ProviderProtocolError)
+            if first not in (None, have):
+                raise self._started_again(call, part)
             _append(response, part)
 
+    def _followed(self, call: Call, request: httpx.Request) -> httpx.Response:
+        """The answer, or that of the place where the provider sends us on to.
+
+        httpx leaves our key out of a request to another origin. Nothing is followed out of TLS.
+        """
+        response = self._client.send(request, stream=True, follow_redirects=False)
+        for _ in range(call.redirects):
+            following = response.next_request
+            if following is None or (request.url.scheme, following.url.scheme) == ("https", "http"):
+                break
+            response.close()
+            response = self._client.send(following, stream=True, follow_redirects=False)
+        return response
+
+    def _started_again(self, call: Call, part: Path) -> AgainError:
+        """What is there is not how the provider's file begins now."""
+        part.unlink()
+        words = f"the file that was cut at {call.operation} is another one now"
+        return AgainError(self._failures.error(ProviderUnavailableError, call, words))
+
     @contextmanager
-    def _reading(self, call: _Call) -> Iterator[None]:
+    def _reading(self, call: Call) -> Iterator[None]:
         """A transport that fails under something repeatable: worth another try."""
         try:
             yield
         except httpx.TransportError as error:
-            raise _AgainError(self._unreachable(call, error)) from error
+            raise AgainError(self._failures.unreachable(call, error)) from error
         except httpx.DecodingError as error:
             words = f"{self._provider} packed its answer to {call.operation} in a way that we cannot read"
-            raise self._error(ProviderProtocolError, call, words) from error
+            raise self._failures.error(ProviderProtocolError, call, words) from error
 
-    def _written_once(self, call: _Call, send_before: datetime) -> httpx.Response:
+    def _written_once(self, call: Call, send_before: datetime) -> httpx.Response:
         def refuse_when_late(event: str, _info: Mapping[str, Any]) -> None:
             # httpx's trace extension: this event comes when we have a connection and have not written a byte.
             if event.endswith("send_request_headers.started"):
@@ -263,10 +274,10 @@ class Http:
         try:
             return self._answered(request, self._create_timeout_s)
         except NOT_SENT as error:
-            raise self._unreachable(call, error) from error
+            raise self._failures.unreachable(call, error) from error
         except httpx.RequestError as error:
-            words = f"the answer of {self._provider} to {call.operation} was lost: {self._reason(call, error)}"
-            raise self._error(SubmitUnknownError, call, words) from error
+            words = f"the answer of {self._provider} to {call.operation} was lost: {self._failures.reason(call, error)}"
+            raise self._failures.error(SubmitUnknownError, call, words) from error
 
     def _answered(self, request: httpx.Request, timeout_s: float) -> httpx.Response:
         """Send, and read the whole answer. httpx limits each read by itself; one that trickles is given up here."""
@@ -279,12 +290,12 @@ class Http:
                     raise httpx.ReadTimeout(f"the answer was not whole after {timeout_s:g} s", request=request)
         return httpx.Response(response.status_code, headers=response.headers, content=b"".join(blocks), request=request)
 
-    def _check_time(self, call: _Call, send_before: datetime) -> None:
+    def _check_time(self, call: Call, send_before: datetime) -> None:
         if self._clock.now() > send_before:
             words = f"the time to send {call.operation} to {self._provider} has passed; nothing was sent"
-            raise self._error(ProviderUnavailableError, call, words)
+            raise self._failures.error(ProviderUnavailableError, call, words)
 
-    def _request(self, call: _Call, timeout_s: float, content: BinaryIO | None = None) -> httpx.Request:
+    def _request(self, call: Call, timeout_s: float, content: BinaryIO | None = None) -> httpx.Request:
         return self._client.build_request(
             call.method,
             f"{self._base_url}{call.path}",
@@ -295,84 +306,6 @@ class Http:
             timeout=timeout_s,
         )
 
-    def _failure(self, call: _Call, response: httpx.Response, refused: type[ProviderError]) -> Exception:
-        """What an answer to a read or a repeatable write means, other than success."""
-        status = response.status_code
-        _, words = self._words(call, response)
-        if status in (401, 403):
-            return self._key_refused(call, words)
-        if status == httpx.codes.NOT_FOUND and call.not_found:
-            return self._error(RunNotFoundError, call, f"{self._provider} has no {call.not_found}", response)
-        pause_s = retry_after(response, self._clock.now())
-        if status == httpx.codes.TOO_MANY_REQUESTS:
-            return _AgainError(self._error(RateLimitedError, call, self._wait_words(call), response), pause_s)
-        said = f"{self._provider} answered {call.operation} with {status}: {words}"
-        if status == httpx.codes.REQUEST_TIMEOUT or response.is_server_error:
-            return _AgainError(self._error(ProviderUnavailableError, call, said, response), pause_s)
-        return self._error(refused, call, said, response)
-
-    def _create_refused(
-        self, call: _Call, response: httpx.Response, rejected: Mapping[str, type[ProviderError]]
-    ) -> FtorchError:
-        """What an answer to a create means, other than success. Only a clear refusal proves that nothing was made."""
-        code, words = self._words(call, response)
-        said = f"{self._provider} refused {call.operation}: {words}"
-        if code in rejected:
-            return self._error(rejected[code], call, said, response)
-        match response.status_code:
-            case 401 | 403:
-                return self._key_refused(call, words)
-            case 429:
-                return self._error(RateLimitedError, call, self._wait_words(call), response)
-            case status if response.is_client_error and status not in (408, 409):
-                return self._error(RunRejectedError, call, said, response)
-            case status:
-                unclear = f"{self._provider} answered {call.operation} with {status}; the run may exist: {words}"
-                return self._error(SubmitUnknownError, call, unclear, response)
-
-    def _error(
-        self, kind: type[ProviderError], call: _Call, message: str, response: httpx.Response | None = None
-    ) -> ProviderError:
-        more: dict[str, Any] = {}
-        if issubclass(kind, ProviderProtocolError) and response is not None:
-            more["body"] = self._shown(call, response.text, _KEPT_OF_BODY)
-        if issubclass(kind, RateLimitedError):
-            asked_s = retry_after(response, self._clock.now()) if response is not None else None
-            more["retry_after_s"] = _DEFAULT_PAUSE_S if asked_s is None else asked_s
-        error = kind(message, provider=self._provider, operation=call.operation, **more)
-        error.request_id = response.headers.get(self._request_id_header) if response is not None else None
-        return error
-
-    def _key_refused(self, call: _Call, words: str) -> CredentialsError:
-        return CredentialsError(
-            f"{self._provider} refused the API key at {call.operation}: {words}",
-            hint=f"set {self._key_variable}, then run `ftorch doctor`",
-        )
-
-    def _unreachable(self, call: _Call, error: httpx.TransportError) -> ProviderUnavailableError:
-        return ProviderUnavailableError(
-            f"{self._provider} did not answer {call.operation}: {self._reason(call, error)}",
-            provider=self._provider,
-            operation=call.operation,
-        )
-
-    def _wait_words(self, call: _Call) -> str:
-        return f"{self._provider} asks for a pause before {call.operation}"
-
-    def _reason(self, call: _Call, error: httpx.RequestError) -> str:
-        return self._shown(call, f"{type(error).__name__} {error}".strip(), _KEPT_OF_WORDS)
-
-    def _words(self, call: _Call, response: httpx.Response) -> tuple[str, str]:
-        """The provider's own error code and words."""
-        code, words = refusal(response.text)
-        return code, self._shown(call, words, _KEPT_OF_WORDS) or response.reason_phrase
-
-    def _shown(self, call: _Call, text: str, length: int) -> str:
-        """The provider's text as it may be shown: without our key and the call's hidden values, and not too long."""
-        for secret in filter(None, (self._key, *call.hidden)):
-            text = text.replace(secret, "***")
-        return text[:length]
-
 
 def _parsed(answer: type[Answer], response: httpx.Response) -> Answer:
     """An empty body counts as an empty object."""
@@ -382,7 +315,7 @@ def _parsed(answer: type[Answer], response: httpx.Response) -> Answer:
 def _pause(state: RetryCallState) -> float:
     """What the provider asked for, else exponential with full jitter."""
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, _AgainError) and error.pause_s is not None:
+    if isinstance(error, AgainError) and error.pause_s is not None:
         return error.pause_s
     return _JITTER(state)
 

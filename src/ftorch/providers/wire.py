@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -12,6 +13,9 @@ import httpx
 
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """What proves that no byte of a request has left; every other failure may have come after the provider read it."""
+
+
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)$")
 
 
 def refusal(body: str) -> tuple[str, str]:
@@ -37,6 +41,13 @@ def retry_after(response: httpx.Response, now: datetime) -> float | None:
     except ValueError:
         seconds = _seconds_until(value, now)
     return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def content_range(response: httpx.Response) -> tuple[int | None, int | None]:
+    """First byte and whole length, as far as the header says them."""
+    found = _CONTENT_RANGE.match(response.headers.get("content-range", ""))
+    first, length = found.groups() if found else (None, None)
+    return int(first) if first else None, int(length) if length else None
 
 
 def _seconds_until(value: str, now: datetime) -> float:

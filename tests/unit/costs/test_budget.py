@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -8,7 +9,7 @@ import pytest
 from ftorch.core.errors import BudgetError
 from ftorch.core.money import Money
 from ftorch.costs.budget import JOB_LIMIT, Limit, bound, check
-from ftorch.costs.estimate import for_machine_here, for_tokens, trained_tokens
+from ftorch.costs.estimate import for_machine_here, for_tokens, trained_tokens, unpriced_tokens
 from ftorch.costs.prices import TokenPrice
 from ftorch.manifest.plan import Plan, TokenSource
 from ftorch.manifest.schema import Budget
@@ -105,3 +106,25 @@ def test_a_run_that_is_billed_by_tokens_is_refused_where_it_does_not_fit() -> No
         BudgetError, match=r"the run costs 14\.40 USD .*above what is left of budget\.limit, 10\.00 USD"
     ):
         bound(plan(), dear, rate=None, limits=own(10))
+
+
+def test_validation_rows_are_billed_as_often_as_they_are_read() -> None:
+    validated = plan(dataset=facts(train_tokens=10**7, train_rows=100, validation_rows=10))
+
+    assert for_tokens(validated, PRICE).amount == Money(Decimal("14.40"))
+    assert for_tokens(validated, replace(PRICE, validations=3)).amount == Money(Decimal("15.84"))
+
+
+def test_tokens_without_a_price_are_counted_and_cost_nobody_knows_what() -> None:
+    computed = unpriced_tokens(plan())
+
+    assert (computed.amount, computed.amount_high, computed.seconds) == (None, None, None)
+    assert computed.basis == "1,500 trained tokens, price unknown"
+    assert computed.lines[0].unit_price is None
+
+
+def test_a_budget_cannot_be_held_for_tokens_without_a_price() -> None:
+    with pytest.raises(BudgetError, match="nobody names a price for local") as caught:
+        check(limited("2 USD"), unpriced_tokens(plan()))
+
+    assert caught.value.hint == "choose a base model of the catalogue, or leave budget out"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ftorch.core.errors import ManifestError
-from ftorch.manifest.catalogue import bases, canonical_id, check_base, find_base
+from ftorch.manifest.catalogue import bases, canonical_id, check_base, find_base, id_at
 from ftorch.manifest.credentials import PROVIDER_VARIABLES
 
 
@@ -13,6 +13,13 @@ def test_ids_and_aliases_are_unique() -> None:
     names = [name for base in bases() for name in (base.id, base.alias) if name]
 
     assert len(names) == len(set(names))
+
+
+def test_no_two_bases_have_one_id_at_a_provider() -> None:
+    theirs = [(name, at) for base in bases() for name, at in base.provider_ids.items()]
+
+    assert len(theirs) == len(set(theirs))
+    assert not {at for _, at in theirs} & {base.id for base in bases() if base.id not in base.provider_ids.values()}
 
 
 def test_every_base_says_what_an_estimate_and_a_licence_check_need() -> None:
@@ -41,11 +48,19 @@ def test_an_alias_stands_for_the_model_that_the_adapter_names() -> None:
 
 
 def test_a_model_outside_the_catalogue_is_its_own_name() -> None:
-    assert canonical_id("acme/model") == "acme/model"
+    assert canonical_id("acme/model") == id_at("together", "acme/model") == "acme/model"
+
+
+def test_the_name_that_a_provider_gives_a_base_leads_there_and_back() -> None:
+    theirs = id_at("together", "meta-llama/Llama-3.1-8B-Instruct")
+
+    assert theirs == id_at("together", theirs) == "meta-llama/Meta-Llama-3.1-8B-Instruct-Reference"
+    assert canonical_id(theirs) == "meta-llama/Llama-3.1-8B-Instruct"
+    assert id_at("modal", theirs) == "meta-llama/Llama-3.1-8B-Instruct"
 
 
 def test_a_hub_id_outside_the_catalogue_is_allowed_with_an_unknown_size(tmp_path: Path) -> None:
-    assert check_base("Qwen/Qwen3-14B", tmp_path) is None
+    assert check_base("Qwen/Qwen3-30B-A3B", tmp_path) is None
 
 
 def test_a_folder_with_a_model_is_allowed(tmp_path: Path) -> None:

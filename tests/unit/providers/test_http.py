@@ -641,6 +641,81 @@ def test_a_download_asks_for_bytes_as_they_are(http: Http, respx_mock: respx.Moc
     assert things.calls.last.request.headers["accept-encoding"] == "identity"
 
 
+def test_a_download_whose_part_is_no_beginning_of_the_file_starts_again(
+    http: Http, respx_mock: respx.MockRouter, tmp_path: Path
+) -> None:
+    (tmp_path / "part").write_bytes(b"of another file")
+    gone = httpx.Response(416, headers={"content-range": "bytes */5"})
+    route(respx_mock, gone, httpx.Response(200, content=b"whole"))
+
+    download(http, tmp_path / "part")
+
+    assert (tmp_path / "part").read_bytes() == b"whole"
+
+
+def test_bytes_from_another_place_of_the_file_are_not_appended(
+    http: Http, respx_mock: respx.MockRouter, tmp_path: Path
+) -> None:
+    (tmp_path / "part").write_bytes(b"wh")
+    wrong = httpx.Response(206, headers={"content-range": "bytes 4-4/5"}, content=b"e")
+    route(respx_mock, wrong, httpx.Response(200, content=b"whole"))
+
+    download(http, tmp_path / "part")
+
+    assert (tmp_path / "part").read_bytes() == b"whole"
+
+
+STORE = "https://store.example/a?signature=x"
+
+
+def test_a_download_from_elsewhere_leaves_our_key_behind(
+    http: Http, respx_mock: respx.MockRouter, tmp_path: Path
+) -> None:
+    (tmp_path / "part").write_bytes(b"wh")
+    things = route(respx_mock, httpx.Response(302, headers={"location": STORE}))
+    ole = {"content-range": "bytes 2-4/5"}
+    store = respx_mock.get(STORE).mock(return_value=httpx.Response(206, headers=ole, content=b"ole"))
+
+    http.download("/things", tmp_path / "part", params={"of": "a"}, is_elsewhere=True)
+
+    assert (tmp_path / "part").read_bytes() == b"whole"
+    assert things.calls.last.request.headers["authorization"] == f"Bearer {KEY}"
+    asked = store.calls.last.request.headers
+    assert ("authorization" in asked, asked["range"], asked["accept-encoding"]) == (False, "bytes=2-", "identity")
+
+
+@pytest.mark.parametrize("location", ["http://store.example/a", f"{BASE}/things", "https://store:port/", ""])
+def test_a_redirect_that_leads_out_of_tls_or_nowhere_is_not_a_file(
+    http: Http, respx_mock: respx.MockRouter, tmp_path: Path, location: str
+) -> None:
+    route(respx_mock, httpx.Response(302, headers={"location": location} if location else {}))
+
+    with pytest.raises(ProviderError):
+        http.download("/things", tmp_path / "part", is_elsewhere=True)
+
+    assert not (tmp_path / "part").exists()
+
+
+def test_a_download_is_not_followed_unless_it_may_be(http: Http, respx_mock: respx.MockRouter, tmp_path: Path) -> None:
+    route(respx_mock, httpx.Response(302, headers={"location": STORE}))
+
+    with pytest.raises(ProviderProtocolError, match="answered fetch with 302"):
+        download(http, tmp_path / "part")
+
+
+@pytest.mark.parametrize("call", [lambda http, _clock: read(http), create])
+def test_an_account_without_money_is_told_so(
+    http: Http, respx_mock: respx.MockRouter, clock: SlowedClock, call: Callable[[Http, ManualClock], object]
+) -> None:
+    for method in ("GET", "POST"):
+        route(respx_mock, httpx.Response(402, json={"error": {"message": "no credit"}}), method=method)
+
+    with pytest.raises(RunRejectedError, match=r"wants money before .*: no credit") as caught:
+        call(http, clock)
+
+    assert "add credit" in (caught.value.hint or "")
+
+
 class Stingy:
     """A peer that takes a connection and then says little: nothing, or a byte of its answer now and then."""
 

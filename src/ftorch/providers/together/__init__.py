@@ -1,0 +1,1 @@
+"""Together: fine-tuning billed by trained tokens."""
