@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
 from ftorch.core.errors import FtorchError
-from ftorch.core.money import Money
+from ftorch.core.money import Money, exact
 from ftorch.costs.book.gpus import find_gpu, is_asked
 from ftorch.costs.book.listed import ListedPrice, PriceBook, is_stale
 from ftorch.costs.book.memory import Fit, MemoryNeed, memory_need
@@ -179,8 +179,12 @@ def _placements(plan: Plan, provider: type[Provider], sources: Sources) -> tuple
             with closing(provider.from_env(sources.credentials.mapping())) as opened:
                 return opened.placements(plan), []
         except FtorchError as error:
-            return (), [f"could not be asked: {error.message}"]
-    return (provider.listed(plan), []) if issubclass(provider, PriceListed) else ((), [])
+            return _listed(plan, provider), [f"could not be asked: {error.message}"]
+    return _listed(plan, provider), []
+
+
+def _listed(plan: Plan, provider: type[Provider]) -> Sequence[Placement]:
+    return provider.listed(plan) if issubclass(provider, PriceListed) else ()
 
 
 def _of_placement(plan: Plan, name: str, placement: Placement, sources: Sources) -> _Place:
@@ -189,9 +193,17 @@ def _of_placement(plan: Plan, name: str, placement: Placement, sources: Sources)
     if gpu is None and billed_by is not BilledBy.TOKEN and name != _HERE:
         return _Place(placement.name, placement.gpu, placement.gpus, None, _untimed(placement.name))
     computed = estimate(plan, placed, billed_by)
+    if gpu is not None and placement.rate is not None:
+        computed = _asked(computed, f"{exact(placement.rate)} USD per hour ({name} itself, {sources.today})", sources)
     memory = gpu.memory_gb if gpu else _memory_here() if name == _HERE else None
     learned = corrected(sources.tx, plan, name, computed)
     return _Place(placement.name, gpu.name if gpu else None, placement.gpus, memory, learned)
+
+
+def _asked(computed: Estimate, words: str, sources: Sources) -> Estimate:
+    """The estimate with a price that the provider itself has just told."""
+    line, *others = computed.lines
+    return replace(computed, lines=(replace(line, source=words), *others), price_date=sources.today)
 
 
 def _of_book(plan: Plan, price: ListedPrice, sources: Sources) -> _Place:

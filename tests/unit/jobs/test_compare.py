@@ -165,6 +165,7 @@ def test_a_provider_without_a_list_is_asked_only_live(tmp_path: Path) -> None:
 
     assert (quiet.amount, quiet.placement) == (None, None)
     assert (live.placement, live.gpu) == ("one-h100", "H100")
+    assert live.price == "3.00 USD per hour (machines itself, 2026-11-27)"
     assert live.amount is not None
 
 
