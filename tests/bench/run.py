@@ -5,6 +5,7 @@ Times are CPU seconds (user + system) of child processes, medians; wall times sa
     install     size and number of distributions of the core
     estimates   learned on 50 jobs, judged on the rest, at providers drawn by --seed
     engine      10,000 jobs at a provider with pages of 100: memory, calls, commits, restart (only with --engine)
+    together    a walk over 1,000 jobs at the emulator, and a fetch against curl (only with --together)
     trainer     CPU seconds per step against a plain TRL script with the same settings (only with --trainer)
 """
 
@@ -35,6 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trainer", action="store_true", help="also the trainer, on SmolLM2-135M; takes minutes")
     parser.add_argument("--install", action="store_true", help="also a fresh core install; needs a package index")
+    parser.add_argument("--together", action="store_true", help="also Together's emulator; about a minute")
     parser.add_argument("--engine", action="store_true", help="also the engine with 10,000 jobs; takes minutes")
     parser.add_argument("--seed", type=int, default=None, help="of the hidden providers; a fresh one when not given")
     chosen = parser.parse_args()
@@ -48,6 +50,10 @@ def main() -> int:
         from bench.engine import measure as measure_engine
 
         lines += measure_engine()
+    if chosen.together:
+        from bench.together import measure as measure_together
+
+        lines += measure_together()
     if chosen.trainer:
         from bench.trainer_ratio import measure
 

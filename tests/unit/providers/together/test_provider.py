@@ -31,6 +31,7 @@ from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import BaseModelRef, Dpo, Lora, Tracking
 from ftorch.providers.base import PriceListed, RunState, Staged
 from ftorch.providers.http import Http
+from ftorch.providers.together import api
 from ftorch.providers.together.provider import TogetherProvider
 from ftorch.providers.together.settings import Settings
 from unit.plans import facts
@@ -165,6 +166,15 @@ def test_nothing_of_the_rows_is_left_beside_the_bundle(bench: TogetherBench) -> 
     bench.staged()
 
     assert [path.name for path in bench.bundle.folder.parent.iterdir() if "together" in path.name] == []
+
+
+def test_a_file_that_is_being_checked_is_asked_for_and_not_declared_again(
+    bench: TogetherBench, emulator: TogetherEmulator
+) -> None:
+    bench.staged()
+
+    assert emulator.requests[UPLOAD] == 1
+    assert emulator.requests["GET /v1/files/{id}"] > 1
 
 
 def test_a_file_that_was_deleted_over_there_is_sent_again(bench: TogetherBench, service: Service) -> None:
@@ -399,6 +409,20 @@ def test_a_thousand_runs_are_read_in_one_request(bench: TogetherBench, emulator:
 
     assert len(bench.provider.observe(runs)) == len(runs)
     assert emulator.requests.total() - before == 1
+
+
+def test_runs_under_one_key_are_oldest_first_whatever_the_order_of_the_list(
+    bench: TogetherBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = bench.order()
+    runs = []
+    for _ in range(3):
+        runs.append(bench.submit(order))
+        bench.wait()
+    listed = api.records
+    monkeypatch.setattr(api, "records", lambda http, operation: listed(http, operation=operation)[::-1])
+
+    assert list(bench.provider.find([order.key])[order.key]) == runs
 
 
 def test_a_second_cancel_of_an_ended_job_is_told_from_one_that_is_refused(
