@@ -37,9 +37,12 @@ from ftorch.store import JobRow, RunRow, SqliteStore, Store, open_store, sql
 if TYPE_CHECKING:
     from datetime import date
 
+    from ftorch.costs.book.listed import ListedPrice
     from ftorch.costs.lifetime import LifetimeReport
     from ftorch.costs.report import SpendReport
     from ftorch.jobs.adopt import Adoptable
+    from ftorch.jobs.advice.decision import Decision
+    from ftorch.jobs.compare import Comparison, Sources
     from ftorch.jobs.context import Context
     from ftorch.jobs.evaluate import EvaluationReport
     from ftorch.jobs.history import JobHistory
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from ftorch.jobs.preview import PlanView
     from ftorch.jobs.reap import ReapReport
     from ftorch.manifest.evaluation import Hosted
+    from ftorch.manifest.prices import OwnPrice
     from ftorch.manifest.schema import Manifest
     from ftorch.providers.status import ProviderStatus
 
@@ -97,6 +101,29 @@ class Client:
         MissingExtraError (2).
         """
         return self._view(self._resolve(manifest))
+
+    def compare(self, manifest: Manifest | Path | str, *, live: bool = False) -> Comparison:
+        """One manifest against every provider: dollars, hours, memory, what would be lost, what is refused.
+
+        Sends nothing, unless `live`: then the providers whose credentials are set are asked what they have. Raises
+        what `plan` raises about the manifest and its data.
+        """
+        from ftorch.jobs.compare import compare
+
+        return compare(self._resolve(manifest, picks=False).plan, self._sources(is_live=live))
+
+    def prices(self) -> list[ListedPrice]:
+        """The price book of machines: shipped lists, catalogues that were asked, `[prices]` of ftorch.toml."""
+        return list(self._sources().book.machines)
+
+    def refresh_prices(self, providers: Sequence[str] = ()) -> Mapping[str, str]:
+        """Ask providers with a catalogue what their machines cost now, and keep it. Reads only at the providers.
+
+        Returns what became of each provider, in words.
+        """
+        from ftorch.jobs.prices import refresh
+
+        return refresh(self.home.ensure().prices, self._credentials(), providers)
 
     def submit(self, manifest: Manifest | PlanView | Path | str, *, again: bool = False) -> Submitted:
         """Submit a manifest, or what `plan` made of it, unless its plan already has an open or succeeded job.
@@ -316,11 +343,24 @@ class Client:
     def lifetime(self, subject: str, *, start: date | None = None) -> LifetimeReport:
         """Does the fine-tune pay? `subject` is a manifest or a job; `start` is when it begins, today when not given.
 
-        Raises ManifestError or UsageError where no `lifetime` says volume and prices.
+        Raises ManifestError or UsageError where no `lifetime` says volume and prices, or a hosted model has no price,
+        DataError for logs that cannot be read.
         """
         from ftorch.jobs.pays import lifetime_of
 
-        return lifetime_of(self._existing(), subject, self._cwd, start=start or self._clock.now().date())
+        begin = start or self._clock.now().date()
+        return lifetime_of(self._existing(), subject, self._cwd, start=begin, own_prices=self._own_prices())
+
+    def decide(self, subject: str, *, start: date | None = None) -> Decision:
+        """Fine-tune, prompt, retrieve, or do not? `subject` is a manifest or a job.
+
+        From evaluations kept with the job, from the lifetime, and from what `task` in the manifest states. Sends
+        nothing. Raises ManifestError, UsageError or DataError for what cannot be read or has no price.
+        """
+        from ftorch.jobs.advice.decision import decide
+
+        begin = start or self._clock.now().date()
+        return decide(self._existing(), subject, self._cwd, start=begin, own_prices=self._own_prices())
 
     def spend(self, *, by: str = "name", job: str | None = None, month: str | None = None) -> SpendReport:
         """What was spent, from the ledger. `by`: job, name, provider, model, method, month, label:KEY."""
@@ -402,8 +442,10 @@ class Client:
         caps = load_settings(self._cwd, self._env).caps
         return replace(self._opened(), caps=caps)
 
-    def _resolve(self, manifest: Manifest | Path | str) -> Resolved:
+    def _resolve(self, manifest: Manifest | Path | str, *, picks: bool = True) -> Resolved:
         from ftorch.jobs.admit import adapter_folder
+        from ftorch.jobs.compare import compare
+        from ftorch.jobs.pick import pick
         from ftorch.jobs.plan import resolve
         from ftorch.manifest.load import load_manifest
         from ftorch.manifest.settings import load_settings
@@ -416,7 +458,29 @@ class Client:
             settings=load_settings(self._cwd, self._env),
             home=self.home,
             adapter_folder=lambda reference: adapter_folder(self._existing(), reference, path.parent),
+            pick=(lambda plan, rule: pick(compare(plan, self._sources()), rule, str(path))) if picks else None,
             progress=lambda done, total: self._progress("checking the data", done, total),
+        )
+
+    def _own_prices(self) -> Mapping[str, Mapping[str, OwnPrice]]:
+        """`[prices]` of ftorch.toml."""
+        from ftorch.manifest.settings import load_settings
+
+        return load_settings(self._cwd, self._env).prices
+
+    def _sources(self, *, is_live: bool = False) -> Sources:
+        """Where a comparison looks: the price book, the credentials, earlier jobs."""
+        from ftorch.costs.book.listed import price_book
+        from ftorch.jobs.compare import Sources
+        from ftorch.manifest.credentials import environment
+
+        store = self._existing()
+        return Sources(
+            book=price_book(self._own_prices(), self.home.prices),
+            credentials=environment(self._env, self._cwd),
+            tx=store.read() if store else None,
+            today=self._clock.now().date(),
+            is_live=is_live,
         )
 
     def _manifest_path(self, manifest: Manifest | Path | str) -> Path:

@@ -31,8 +31,9 @@ SESSIONS = (
     ("docs/guides/watch.md",),
     ("docs/guides/budgets.md", "docs/guides/postgres.md"),
     ("docs/guides/orphans.md",),
+    ("docs/guides/decide.md", "docs/guides/compare.md"),
 )
-VERDICTS = {"eval": (0, 12, 13), "lifetime": (0, 12, 13), "daemon": (0, 9)}
+VERDICTS = {"eval": (0, 12, 13), "lifetime": (0, 12, 13), "decide": (0, 12, 13), "daemon": (0, 9)}
 """Commands whose exit code is an answer: the tiny model may fail its gate, the daemon may have left."""
 _BLOCK = re.compile(
     r"(?:<!-- file: (?P<file>\S+) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL

@@ -13,6 +13,7 @@ from ftorch.costs import budget
 from ftorch.costs.estimate import Estimate
 from ftorch.jobs.allowance import rules
 from ftorch.jobs.context import Context
+from ftorch.jobs.learning import estimate_row
 from ftorch.jobs.plan import Resolved
 from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobReason, JobState, Purpose
 from ftorch.jobs.submit import never_was_in
@@ -46,6 +47,8 @@ def admit(context: Context, resolved: Resolved, estimate: Estimate | None = None
         if estimate is not None:
             budget.check(plan, estimate, rules(tx, plan, context.clock.now()))
         tx.insert_job(job, plan.to_json())
+        if estimate is not None:
+            tx.add_estimate(estimate_row(job, estimate))
         tx.add_event(context.event(job.id, None, "submitted", str(resolved.manifest_path)))
         return Admitted(job, is_new=True)
 

@@ -8,16 +8,18 @@ from pathlib import Path
 from ftorch.core.errors import MissingExtraError, StoreError
 from ftorch.store.base import Store
 from ftorch.store.place import is_postgres_url
-from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow
+from ftorch.store.rows import EstimateRow, EvaluationRow, EventRow, JobRow, LedgerRow, OutcomeRow, RunRow
 from ftorch.store.sqlite import SqliteStore
 from ftorch.store.transaction import IntegrityError, Transaction
 
 __all__ = [
+    "EstimateRow",
     "EvaluationRow",
     "EventRow",
     "IntegrityError",
     "JobRow",
     "LedgerRow",
+    "OutcomeRow",
     "RunRow",
     "SqliteStore",
     "Store",

@@ -159,6 +159,38 @@ class EvaluationRow:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateRow:
+    """What was estimated for a job at its submit, before anything was learned. None: nobody could tell.
+
+    `growing` is the part that grows with the tokens: without boot and without a minimum.
+    """
+
+    job_id: str
+    provider: str
+    amount_micro: int | None
+    growing_micro: int | None
+    seconds: int | None
+    growing_seconds: int | None
+    basis: str
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeRow:
+    """An estimate beside what came of it. No table of its own."""
+
+    job_id: str
+    provider: str
+    base_model: str
+    growing_micro: int | None
+    growing_seconds: int | None
+    actual_micro: int | None
+    """None: nobody has named a price yet."""
+    billable_from: datetime | None
+    billable_to: datetime | None
+
+
 _REPEATED = frozenset(
     {
         *("provider", "account", "purpose", "state", "desired", "method", "base_model", "host", "placement"),

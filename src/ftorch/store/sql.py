@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow, columns
+from ftorch.store.rows import EstimateRow, EvaluationRow, EventRow, JobRow, LedgerRow, RunRow, columns
 
 
 def _names(row_type: type, *, without: tuple[str, ...] = ()) -> str:
@@ -28,6 +28,7 @@ INSERT_JOB = _insert("jobs", (*columns(JobRow), "plan"))
 INSERT_RUN = _insert("runs", columns(RunRow))
 INSERT_EVENT = _insert("events", tuple(name for name in columns(EventRow) if name != "seq"))
 INSERT_EVALUATION = _insert("evaluations", columns(EvaluationRow))
+INSERT_ESTIMATE = _insert("estimates", columns(EstimateRow))
 INSERT_LEDGER = _insert("ledger", tuple(name for name in columns(LedgerRow) if name != "id"))
 
 # The kinds of ledger entries whose sum is spend: all but tax and credit. Everybody who adds up builds on this.
@@ -107,6 +108,21 @@ LABELS = "SELECT id, labels FROM jobs"
 HELD_BY_RUNS_OF_JOB = (
     f"SELECT CAST(COALESCE(SUM(hold_micro), 0) AS BIGINT) AS micro FROM runs WHERE job_id = :job_id AND {_UNDONE}"
 )
+# What a training came to whose estimate was kept: runs that trained it all at the provider that was estimated.
+_OUTCOMES = (
+    "SELECT estimates.job_id AS job_id, estimates.provider AS provider, jobs.base_model AS base_model, "
+    "estimates.growing_micro AS growing_micro, estimates.growing_seconds AS growing_seconds, "
+    "(SELECT CAST(SUM(amount_micro) AS BIGINT) FROM ledger WHERE ledger.run_key = runs.key "
+    f"AND {_IS_SPEND}) AS actual_micro, "
+    "runs.billable_from AS billable_from, runs.billable_to AS billable_to FROM estimates "
+    "JOIN jobs ON jobs.id = estimates.job_id JOIN runs ON runs.job_id = jobs.id "
+    "AND runs.provider = estimates.provider AND runs.purpose = 'train' AND runs.state = 'succeeded' "
+    "AND runs.resume_from IS NULL"
+)
+OUTCOMES_OF = (
+    f"{_OUTCOMES} WHERE estimates.provider = :provider AND jobs.base_model = :base_model "
+    "ORDER BY estimates.job_id DESC LIMIT 200"
+)
 # What the daemon's metrics show.
 COUNT_JOBS = "SELECT state, COUNT(*) AS n FROM jobs GROUP BY state"
 COUNT_RUNS = "SELECT COALESCE(state, 'not_sent') AS state, provider, COUNT(*) AS n FROM runs GROUP BY 1, 2"
@@ -147,6 +163,7 @@ TABLES = {
     "meta": "key",
     "jobs": "id",
     "runs": "key",
+    "estimates": "job_id",
     "events": "seq",
     "ledger": "id",
     "evaluations": "id",

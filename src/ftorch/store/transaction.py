@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ftorch.core.errors import FtorchError
 from ftorch.store import sql
-from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, R, RunRow, columns, to_db, to_row
+from ftorch.store.rows import EstimateRow, EvaluationRow, EventRow, JobRow, LedgerRow, R, RunRow, columns, to_db, to_row
 
 
 class IntegrityError(FtorchError):
@@ -67,6 +67,9 @@ class Transaction:
     def add_evaluation(self, evaluation: EvaluationRow) -> None:
         self.run(sql.INSERT_EVALUATION, **_values(evaluation))
 
+    def add_estimate(self, estimate: EstimateRow) -> None:
+        self.run(sql.INSERT_ESTIMATE, **_values(estimate))
+
     def book_call(self, call: str, at: datetime) -> bool:
         """Note that the ledger has a call. False: it had it already."""
         return self.run(sql.BOOK_CALL, call=call, booked_at=at) == 1
@@ -113,7 +116,9 @@ class Transaction:
         return self._connection.execute(statement, {name: to_db(value) for name, value in parameters.items()})
 
 
-def _values(row: JobRow | RunRow | EventRow | LedgerRow | EvaluationRow, without: str = "") -> dict[str, object]:
+def _values(
+    row: JobRow | RunRow | EventRow | LedgerRow | EvaluationRow | EstimateRow, without: str = ""
+) -> dict[str, object]:
     return {name: getattr(row, name) for name in columns(type(row)) if name != without}  # type: ignore[arg-type]  # a class is hashable
 
 
