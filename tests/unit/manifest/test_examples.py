@@ -51,8 +51,14 @@ def is_priced(manifest: Manifest, name: str) -> bool:
     if not issubclass(provider, PriceListed):
         return name in settings.declared_rates()
     base = find_base(manifest.base_model.id)
-    one = plan(base_model=manifest.base_model, parameters=base and base.parameters, method=manifest.method)
-    return provider.listed(one)[0].token_price is not None
+    one = plan(
+        base_model=manifest.base_model,
+        parameters=base and base.parameters,
+        method=manifest.method,
+        declared_rates=settings.declared_rates(),
+    )
+    placement = provider.listed(one)[0]
+    return placement.token_price is not None or placement.rate is not None
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
