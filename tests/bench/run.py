@@ -4,6 +4,7 @@ Times are CPU seconds (user + system) of child processes, medians; wall times sa
     start-up    `ftorch --version`, `--help`, `jobs` against `python -c pass`
     install     size and number of distributions of the core
     engine      10,000 jobs at a provider with pages of 100: memory, calls, commits, restart (only with --engine)
+    books       reports over a million ledger entries: CPU and memory (only with --books)
     together    a walk over 1,000 jobs at the emulator, and a fetch against curl (only with --together)
     trainer     CPU seconds per step against a plain TRL script with the same settings (only with --trainer)
 """
@@ -36,6 +37,9 @@ def main() -> int:
     parser.add_argument("--install", action="store_true", help="also a fresh core install; needs a package index")
     parser.add_argument("--together", action="store_true", help="also Together's emulator; about a minute")
     parser.add_argument("--engine", action="store_true", help="also the engine with 10,000 jobs; takes minutes")
+    parser.add_argument(
+        "--books", action="store_true", help="also reports over a million ledger entries; takes a minute"
+    )
     chosen = parser.parse_args()
     lines = start_up()
     if chosen.install:
@@ -44,6 +48,10 @@ def main() -> int:
         from bench.engine import measure as measure_engine
 
         lines += measure_engine()
+    if chosen.books:
+        from bench.books import measure as measure_books
+
+        lines += measure_books()
     if chosen.together:
         from bench.together import measure as measure_together
 
