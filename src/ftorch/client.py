@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ftorch.core.clock import Clock, SteadyClock, SystemClock
 from ftorch.core.errors import CredentialsError, MissingExtraError, NotFinishedError, UsageError
@@ -32,16 +32,19 @@ from ftorch.jobs.views import (
     pick,
 )
 from ftorch.manifest.places import store_url
-from ftorch.store import JobRow, RunRow, SqliteStore, Store, open_store, sql
+from ftorch.store import JobRow, SqliteStore, Store, Transaction, open_store
+from ftorch.store.transaction import of_nothing
 
 if TYPE_CHECKING:
     from datetime import date
 
     from ftorch.costs.book.listed import ListedPrice
+    from ftorch.costs.compare import Comparison as SpendComparison
     from ftorch.costs.lifetime import LifetimeReport
-    from ftorch.costs.report import SpendReport
+    from ftorch.costs.report import Scope, SpendReport
     from ftorch.jobs.adopt import Adoptable
     from ftorch.jobs.advice.decision import Decision
+    from ftorch.jobs.billing.api import Billing
     from ftorch.jobs.compare import Comparison, Sources
     from ftorch.jobs.context import Context
     from ftorch.jobs.evaluate import EvaluationReport
@@ -58,6 +61,7 @@ _POLL_S = 0.5
 _DAEMON_CHECK_S = 5.0
 _OPEN_TO_A_PERSON = "unknown"
 
+T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 """Told (what, done, total) while something long is under way."""
 
@@ -362,21 +366,62 @@ class Client:
         begin = start or self._clock.now().date()
         return decide(self._existing(), subject, self._cwd, start=begin, own_prices=self._own_prices())
 
-    def spend(self, *, by: str = "name", job: str | None = None, month: str | None = None) -> SpendReport:
-        """What was spent, from the ledger. `by`: job, name, provider, model, method, month, label:KEY."""
-        from ftorch.costs.report import month_window, spend_report
+    @property
+    def bill(self) -> Billing:
+        """Bills: `pull`, `status`, `explain`, `assign`, `import_invoice`, `close`."""
+        from ftorch.jobs.billing.api import Billing
 
-        store = self._existing()
-        if store is None:
-            return spend_report([], {}, by=by)
-        start, end = month_window(month)
-        job_id = pick(store, job).id if job else None
-        entries = store.ledger_of(job_id) if job_id else store.ledger()
-        runs = store.runs_of(job_id) if job_id else store.read().many(RunRow, sql.RUNS)
-        priced = {entry.run_key for entry in entries}
-        unpriced = sum(_is_unpriced(run) and run.key not in priced for run in runs)
-        rows = {row.id: row for row in store.jobs()}
-        return spend_report(entries, rows, by=by, start=start, end=end, unpriced_runs=unpriced)
+        return Billing(self._opened, self._existing)
+
+    def spend(
+        self,
+        *,
+        by: str = "name",
+        job: str | None = None,
+        month: str | None = None,
+        as_of: str | None = None,
+        timezone: str = "UTC",
+    ) -> SpendReport:
+        """What was spent, from the ledger: by job, name, provider, model, method, owner, state, month or label:KEY.
+
+        `as_of`, a date or moment, repeats the report of that time. Months are those of the time zone.
+        """
+        from ftorch.costs.report import spend_report
+
+        return self._asked(
+            lambda tx, scope: spend_report(tx, scope, by=by, timezone=timezone), job, month, as_of, timezone
+        )
+
+    def compare_spend(
+        self, month: str, against: str, *, as_of: str | None = None, timezone: str = "UTC"
+    ) -> SpendComparison:
+        """Why a month cost more than another: volume, price, waste and new jobs, which add up to the difference."""
+        from ftorch.costs.compare import compare
+        from ftorch.costs.months import Month, time_zone
+
+        zone = time_zone(timezone)
+        months = Month.parse(month, zone), Month.parse(against, zone)
+        return self._asked(lambda tx, scope: compare(tx, scope, *months), None, None, as_of, timezone)
+
+    def focus(
+        self,
+        *,
+        version: str = "1.2",
+        month: str | None = None,
+        as_of: str | None = None,
+        for_validator: bool = False,
+    ) -> Iterator[Mapping[str, str]]:
+        """What was spent as rows of a FOCUS dataset, version 1.0 or 1.2. Billing periods are months of UTC."""
+        from ftorch.costs.focus import focus_rows
+
+        rows = self._asked(
+            lambda tx, scope: focus_rows(tx, scope, version=version, for_validator=for_validator),
+            None,
+            month,
+            as_of,
+            "UTC",
+        )
+        yield from rows
 
     def ledger(self) -> Sequence[Any]:
         """Every entry of the ledger, oldest first."""
@@ -441,6 +486,22 @@ class Client:
 
         caps = load_settings(self._cwd, self._env).caps
         return replace(self._opened(), caps=caps)
+
+    def _asked(
+        self,
+        answer: Callable[[Transaction, Scope], T],
+        job: str | None,
+        month: str | None,
+        as_of: str | None,
+        timezone: str,
+    ) -> T:
+        """Put a question about spend to the ledger, which is empty where nothing was ever stored."""
+        from ftorch.jobs.billing.reports import scope
+
+        store = self._existing()
+        job_id = pick(self._readable(), job).id if job else None
+        asked = scope(month=month, as_of=as_of, timezone=timezone, job_id=job_id, now=self._clock.now())
+        return answer(store.read() if store else of_nothing(), asked)
 
     def _resolve(self, manifest: Manifest | Path | str, *, picks: bool = True) -> Resolved:
         from ftorch.jobs.admit import adapter_folder
@@ -551,8 +612,3 @@ def seconds_of(text: str) -> float:
         return float(number) * units[unit]
     except ValueError:
         raise UsageError(f"{text!r} is not a duration", hint="write a number and s, m, h or d, such as 4h") from None
-
-
-def _is_unpriced(run: RunRow) -> bool:
-    """Charged, had something to pay for, and nobody named a price."""
-    return run.charged_at is not None and run.billable_from is not None

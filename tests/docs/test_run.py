@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ SESSIONS = (
     ("docs/guides/budgets.md", "docs/guides/postgres.md"),
     ("docs/guides/orphans.md",),
     ("docs/guides/decide.md", "docs/guides/compare.md"),
+    ("docs/guides/close-the-month.md",),
 )
 VERDICTS = {"eval": (0, 12, 13), "lifetime": (0, 12, 13), "decide": (0, 12, 13), "daemon": (0, 9)}
 """Commands whose exit code is an answer: the tiny model may fail its gate, the daemon may have left."""
@@ -58,7 +60,7 @@ class Reader:
 
     def _do(self, kind: str, text: str, file: str | None) -> None:
         match kind:
-            case "yaml" | "toml":
+            case "yaml" | "toml" | "csv":
                 assert file, f"a {kind} block without a file name: {text[:80]}"
                 (self.shell.folder / file).write_text(_small(text))
             case "console":
@@ -74,7 +76,7 @@ class Reader:
                 assert kind == "json", kind
 
     def _type(self, line: str) -> None:
-        program, *words = line.removeprefix("$ ").partition(" #")[0].split()
+        program, *words = shlex.split(line.removeprefix("$ ").partition(" #")[0])
         if program == "make":
             assert set(words) <= set(_TARGET.findall((ROOT / "Makefile").read_text()))
             return

@@ -108,3 +108,31 @@ def test_what_together_refuses_is_told_with_what_to_do_and_nothing_is_paid(
     assert words in done.stderr
     assert f"hint: {hint}" in done.stderr
     assert emulator.requests["POST /v1/fine-tunes"] == 0
+
+
+def test_the_bill_takes_the_place_of_the_record_and_explains_itself(shell: Shell) -> None:
+    clock = FastClock(_MINUTE_IN_A_SECOND)
+    clock.advance(-3600)  # its hours are over when ours asks for them
+    with TogetherEmulator(clock) as emulator:
+        account = {"TOGETHER_BASE_URL": emulator.url, "TOGETHER_API_KEY": KEY}
+        done = shell.run("submit", "jobs/together-sft.yaml", "--wait", "--yes", "--json", extra=account)
+        assert done.returncode == 0, done.stdout + done.stderr
+        [run] = json.loads(done.stdout)["runs"]
+        truth = emulator.service.truth(emulator.service.newest(run["key"]))
+        clock.advance(2 * 3600)
+
+        pulled = shell.run("bill", "pull", "together", "--json", extra=account)
+        again = shell.run("bill", "pull", "together", "--json", extra=account)
+        emulator.service.billing_enabled.clear()
+        refused = shell.run("bill", "pull", "together", extra=account)
+
+    assert (pulled.returncode, again.returncode, refused.returncode) == (0, 0, 0), pulled.stderr
+    [first], [second] = json.loads(pulled.stdout), json.loads(again.stdout)
+    assert first["run"] > 0
+    assert (first["unexplained"], second["appended"]) == (0, 0)
+    assert "together does not let the organisation" in refused.stderr
+    total = shell.json("spend")["total"]
+    assert (Decimal(total["amount"]), total["source"], total["status"]) == (truth, "billing_api", "billed")
+    entry = next(entry for entry in shell.json("ledger") if entry["amount"]["source"] == "billing_api")
+    view = shell.json("bill", "explain", str(entry["id"]))
+    assert (view["place"], view["run"]["key"]) == ("run", run["key"])

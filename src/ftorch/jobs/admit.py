@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftorch.core.errors import UsageError
@@ -39,6 +39,7 @@ def admit(context: Context, resolved: Resolved, estimate: Estimate | None = None
     plan = resolved.plan
     amount = estimate.amount if estimate else None
     job = job_row(context, resolved, resolved.freeze(context.home), hold_micro=amount.micro if amount else 0)
+    job = replace(job, estimate_micro=amount.micro if amount else None, estimate_source="estimate" if amount else None)
 
     def change(tx: Transaction) -> Admitted:
         earlier = tx.many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)

@@ -89,6 +89,9 @@ EVENTS_OF_JOB = f"SELECT {_names(EventRow)} FROM events WHERE job_id = :job_id A
 LEDGER = f"{_LEDGER} ORDER BY id"
 LEDGER_OF_JOB = f"{_LEDGER} WHERE job_id = :job_id ORDER BY id"
 LEDGER_OF_RUN = f"{_LEDGER} WHERE run_key = :run_key ORDER BY source, source_ref, revision"
+LEDGER_ENTRY = f"{_LEDGER} WHERE id = :id"
+# A key and those of its duplicates, `<key>/2` and so on: the zero comes right after the slash.
+LEDGER_OF_KEY = f"{_LEDGER} WHERE run_key >= :key AND run_key < :key || '0' ORDER BY id"
 OPEN_PLACES = (
     "SELECT runs.provider, jobs.labels FROM runs JOIN jobs ON runs.job_id = jobs.id WHERE runs.ended_at IS NULL"
 )
@@ -97,7 +100,11 @@ LEDGER_OF_REF = (
     "AND source_ref = :source_ref ORDER BY revision"
 )
 SPEND_OF_JOB = f"SELECT {_SPENT} FROM ledger WHERE job_id = :job_id AND {_IS_SPEND}"
-SPEND_SINCE = f"SELECT job_id, {_SPENT} FROM ledger WHERE period_end >= :since AND {_IS_SPEND} GROUP BY job_id"
+# Lines of a bill that are not ours, or that nobody can explain, are not spent by a job or under a label.
+_IS_OURS = "place IN ('run', 'assigned')"
+SPEND_SINCE = (
+    f"SELECT job_id, {_SPENT} FROM ledger WHERE period_end >= :since AND {_IS_SPEND} AND {_IS_OURS} GROUP BY job_id"
+)
 # A hold stands from the submit or the intent until the run is settled; it is what the ledger does not have yet.
 HELD_NOW = (
     "SELECT job_id, CAST(SUM(micro) AS BIGINT) AS micro FROM ("
@@ -127,7 +134,7 @@ OUTCOMES_OF = (
 COUNT_JOBS = "SELECT state, COUNT(*) AS n FROM jobs GROUP BY state"
 COUNT_RUNS = "SELECT COALESCE(state, 'not_sent') AS state, provider, COUNT(*) AS n FROM runs GROUP BY 1, 2"
 HELD = f"SELECT CAST(COALESCE(SUM(micro), 0) AS BIGINT) AS micro FROM ({HELD_NOW}) AS held"
-SPEND_BY_KIND = f"SELECT provider, kind, {_SPENT} FROM ledger GROUP BY provider, kind"
+SPEND_BY_KIND = f"SELECT provider, kind, {_SPENT} FROM ledger WHERE {_IS_OURS} GROUP BY provider, kind"
 
 _EVALUATION = f"SELECT {_names(EvaluationRow)} FROM evaluations"
 EVALUATIONS_OF_JOB = f"{_EVALUATION} WHERE job_id = :job_id ORDER BY id DESC"
@@ -169,9 +176,14 @@ TABLES = {
     "evaluations": "id",
     "booked_calls": "call",
     "leases": "name",
+    "bills": "provider, account",
+    "readings": "provider, account, source, source_ref",
+    "assignments": "id",
+    "invoices": "sha256",
+    "closes": "month",
 }
 # Those whose keys the database gives.
-NUMBERED = ("events", "ledger")
+NUMBERED = ("events", "ledger", "assignments")
 LEDGER_SUM = f"SELECT {_SPENT} FROM ledger"
 
 
