@@ -19,10 +19,12 @@
         RunNotFoundError             6   no such run in this account
         SubmitUnknownError           6   the answer to a create was lost; find it before anything else
         ProviderProtocolError        6   an answer that we cannot read; keeps the body
+        BillNotEnabledError          6   the account may not read its bill; spend comes from elsewhere
       JobFailedError                 7   the job ended failed or lost
       JobCancelledError              8
       NotFinishedError               9   still running, or nobody can tell
       ArtifactError                 10   an adapter is incomplete, damaged or not the one ordered
+      BillDiffersError              11   a bill has what nobody can explain
 
 An error says what happened; its hint says what to do next. `code` is the word in JSON answers, `exit_code` what
 the command returns.
@@ -208,6 +210,12 @@ class ProviderProtocolError(ProviderError):
         self.body = body
 
 
+class BillNotEnabledError(ProviderError):
+    """The provider has a bill that this account may not read. Nothing is wrong: spend comes from another source."""
+
+    code = "bill_not_enabled"
+
+
 class JobFailedError(FtorchError):
     """The job ended failed or lost."""
 
@@ -234,3 +242,10 @@ class ArtifactError(FtorchError):
 
     code = "artifact"
     exit_code = 10
+
+
+class BillDiffersError(FtorchError):
+    """A bill has lines, or amounts, that nobody can explain."""
+
+    code = "bill_differs"
+    exit_code = 11

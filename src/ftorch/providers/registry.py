@@ -43,6 +43,9 @@ OURS: Mapping[str, Entry] = {
     ),
     "lambda": Entry("ftorch.providers.lambda_cloud.provider:LambdaProvider", extra="lambda", needs=("asyncssh",)),
     "ssh": Entry("ftorch.providers.ssh.provider:SshProvider", extra="ssh", needs=("asyncssh",)),
+    "together": Entry(
+        "ftorch.providers.together.provider:TogetherProvider", extra="together", needs=("together", "zstandard")
+    ),
 }
 
 

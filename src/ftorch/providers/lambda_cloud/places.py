@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ftorch.core.clock import Clock, from_micros, to_micros
 from ftorch.core.errors import RunRejectedError
 from ftorch.core.files import locked, write_text
 from ftorch.core.paths import Home
+from ftorch.costs.book.listed import ListedPrice
 from ftorch.providers.base import Placement
 from ftorch.providers.lambda_cloud.api import InstanceType, Offer
 
@@ -75,7 +76,39 @@ def _places(offer: Offer, region: str | None) -> Iterator[Placement]:
 def _placement(kind: InstanceType, region: str) -> Placement:
     cents = kind.price_cents_per_hour
     detail = {"type": kind.name, "region": region, "cents": str(cents), "gpus": str(kind.specs.gpus)}
-    return Placement(f"{kind.name}@{region}" if region else kind.name, Decimal(cents) / 100, detail)
+    name = f"{kind.name}@{region}" if region else kind.name
+    return Placement(name, Decimal(cents) / 100, detail, gpu=gpu_name(kind), gpus=kind.specs.gpus)
+
+
+def catalogue(offers: Sequence[Offer], today: date) -> Sequence[ListedPrice]:
+    """What every type costs now, and whether one can be had."""
+    return [
+        ListedPrice(
+            provider="lambda",
+            name=offer.instance_type.name,
+            gpu=gpu_name(offer.instance_type),
+            count=offer.instance_type.specs.gpus,
+            rate=Decimal(offer.instance_type.price_cents_per_hour) / 100,
+            source="Lambda's catalogue; sales tax comes on top",
+            read=today,
+            has_capacity=bool(offer.regions_with_capacity_available),
+        )
+        for offer in offers
+    ]
+
+
+def gpu_name(kind: InstanceType) -> str | None:
+    """The GPU as manifests and the price book name it; None for a machine without one."""
+    if not kind.specs.gpus:
+        return None
+    model, *more = _words(kind)
+    match model:
+        case "a100":
+            return "A100-80GB" if "80gb" in more else "A100-40GB"
+        case "h100" if "pcie" in more:
+            return "H100-PCIE"
+        case _:
+            return model.upper()
 
 
 def _fits(kind: InstanceType, wanted: Sequence[str]) -> bool:
@@ -86,11 +119,15 @@ def _fits(kind: InstanceType, wanted: Sequence[str]) -> bool:
 
 
 def _is_gpu(kind: InstanceType, gpu: str) -> bool:
-    found = _TYPE.match(kind.name)
-    words = found["model"].lower().split("_") if found else [kind.name]
+    words = _words(kind)
     described = re.sub(r"(\d+)\s*gb", r"\1gb", kind.gpu_description.lower())
     model, *more = re.split(r"[-_ ]", gpu.lower())
     return model == words[0] and all(word in words or word in re.split(r"[^\w]+", described) for word in more)
+
+
+def _words(kind: InstanceType) -> Sequence[str]:
+    found = _TYPE.match(kind.name)
+    return found["model"].lower().split("_") if found else [kind.name]
 
 
 def _unknown(wanted: Sequence[str], offers: Sequence[Offer]) -> RunRejectedError:

@@ -24,6 +24,7 @@ from ftorch.core.errors import (
 )
 from ftorch.core.ids import Ids, installation_of, made_at
 from ftorch.core.paths import Home
+from ftorch.costs.book.listed import ListedPrice
 from ftorch.costs.items import LineItem, Quote
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import (
@@ -46,7 +47,7 @@ from ftorch.providers.lambda_cloud.capabilities import CAPABILITIES
 from ftorch.providers.lambda_cloud.driver import Driver
 from ftorch.providers.lambda_cloud.machines import GONE, Machines, by_name, quietly
 from ftorch.providers.lambda_cloud.pace import Pacer
-from ftorch.providers.lambda_cloud.places import Avoided, is_gpu, placements
+from ftorch.providers.lambda_cloud.places import Avoided, catalogue, is_gpu, placements
 from ftorch.providers.lambda_cloud.records import Records
 from ftorch.providers.lambda_cloud.remarks import remarks
 from ftorch.providers.lambda_cloud.settings import KEY, Settings
@@ -100,6 +101,10 @@ class LambdaProvider:
         orders.check_switch(plan, self._settings)
         region = orders.options(plan).get("region")
         return placements(self._api.types("placements"), plan.resources.gpu, region, self._avoided.all())
+
+    def catalogue(self) -> Sequence[ListedPrice]:
+        """Every machine type with its price, dated today."""
+        return catalogue(self._api.types("catalogue"), self._clock.now().date())
 
     @classmethod
     def remarks(cls, plan: Plan, placement: Placement) -> Sequence[str]:
