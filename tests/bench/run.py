@@ -5,6 +5,7 @@ Times are CPU seconds (user + system) of child processes, medians; wall times sa
     install     size and number of distributions of the core
     estimates   learned on 50 jobs, judged on the rest, at providers drawn by --seed
     engine      10,000 jobs at a provider with pages of 100: memory, calls, commits, restart (only with --engine)
+    fetch       300 MB by ssh against `sftp`, in wall time (only with --fetch; needs openssh-server)
     books       reports over a million ledger entries: CPU and memory (only with --books)
     together    a walk over 1,000 jobs at the emulator, and a fetch against curl (only with --together)
     trainer     CPU seconds per step against a plain TRL script with the same settings (only with --trainer)
@@ -39,6 +40,7 @@ def main() -> int:
     parser.add_argument("--install", action="store_true", help="also a fresh core install; needs a package index")
     parser.add_argument("--together", action="store_true", help="also Together's emulator; about a minute")
     parser.add_argument("--engine", action="store_true", help="also the engine with 10,000 jobs; takes minutes")
+    parser.add_argument("--fetch", action="store_true", help="also the fetch over ssh")
     parser.add_argument("--seed", type=int, default=None, help="of the hidden providers; a fresh one when not given")
     parser.add_argument(
         "--books", action="store_true", help="also reports over a million ledger entries; takes a minute"
@@ -54,6 +56,10 @@ def main() -> int:
         from bench.engine import measure as measure_engine
 
         lines += measure_engine()
+    if chosen.fetch:
+        from bench.fetch import measure as measure_fetch
+
+        lines += measure_fetch()
     if chosen.books:
         from bench.books import measure as measure_books
 

@@ -75,6 +75,11 @@ class Bench(ABC):
     def damage(self, ref: RunRef) -> None:
         """Spoil the adapter of a finished run where it lies at the provider."""
 
+    def pass_minutes(self, minutes: int) -> None:
+        """Let whole minutes pass, for providers that bill by them."""
+        for _ in range(60 * minutes):
+            self.wait()
+
     def until(self, state: RunState, ref: RunRef) -> Observation:
         """Let time pass until the run is seen in `state`."""
         for _ in range(self.patience):
@@ -176,8 +181,17 @@ class DeadlineContract:
         assert seen.retry_event is None
 
 
-class ProviderContract:
-    """Every provider, whatever it trains on."""
+def _released(bench: Bench, ref: RunRef) -> bool:
+    """Release until it is proven, as the engine does."""
+    for _ in range(bench.patience):
+        if bench.provider.release(ref):
+            return True
+        bench.wait()
+    return False
+
+
+class CoreContract:
+    """Every provider, whatever it trains on, and whatever it rents."""
 
     def test_from_env_sends_nothing_and_closes_twice(self, bench: Bench) -> None:
         provider = type(bench.provider).from_env(bench.env)
@@ -282,7 +296,7 @@ class ProviderContract:
         ref = bench.submit()
         bench.kill(ref)
 
-        assert self._released(bench, replace(ref, remote_id=None, place=None))
+        assert _released(bench, replace(ref, remote_id=None, place=None))
 
     def test_observe_of_nothing_is_nothing(self, bench: Bench) -> None:
         assert not bench.provider.observe([])
@@ -383,7 +397,7 @@ class ProviderContract:
         bench.start(ref)
 
         bench.until(RunState.STOPPED, ref)
-        assert not bench.provider.charges(ref, ())
+        assert sum(item.amount.amount for item in bench.provider.charges(ref, ())) == 0
 
     def test_cancel_of_a_finished_run_changes_nothing(self, bench: Bench) -> None:
         ref = bench.finished()
@@ -468,7 +482,7 @@ class ProviderContract:
         ref = bench.submit()
         bench.finish(ref)
 
-        assert self._released(bench, ref)
+        assert _released(bench, ref)
         assert bench.provider.release(ref) is True
 
     def test_release_keeps_staged_content(self, bench: Bench) -> None:
@@ -476,18 +490,9 @@ class ProviderContract:
         ref = bench.submit()
         bench.kill(ref)
 
-        assert self._released(bench, ref)
+        assert _released(bench, ref)
 
         assert bench.provider.stage(bench.plan, bench.bundle) == staged
-
-    def test_a_released_run_can_still_be_charged(self, bench: Bench) -> None:
-        ref = bench.submit()
-        seen = bench.finish(ref)
-        before = bench.provider.charges(ref, [seen])
-
-        assert self._released(bench, ref)
-
-        assert bench.provider.charges(ref, [seen]) == before
 
     def test_logs_go_on_from_the_cursor(self, bench: Bench) -> None:
         ref = bench.finished()
@@ -558,10 +563,51 @@ class ProviderContract:
         shown = repr((bench.provider, order, ref, seen, lines)) + caplog.text
         assert [text for text in bench.hidden if text in shown] == []
 
-    def _released(self, bench: Bench, ref: RunRef) -> bool:
-        """Release until it is proven, as the engine does."""
-        for _ in range(bench.patience):
-            if bench.provider.release(ref):
-                return True
-            bench.wait()
-        return False
+
+class RentedMachineContract:
+    """Every provider whose machine goes on costing until it is given back."""
+
+    def test_a_machine_that_is_held_goes_on_costing(self, bench: Bench) -> None:
+        ref = bench.submit()
+        seen = bench.finish(ref)
+        (before,) = bench.provider.charges(ref, [seen])
+
+        bench.pass_minutes(3)
+
+        (after,) = bench.provider.charges(ref, [bench.provider.observe([ref])[ref]])
+        assert after.amount.amount > before.amount.amount
+
+    def test_a_released_machine_costs_no_more(self, bench: Bench) -> None:
+        ref = bench.submit()
+        seen = bench.finish(ref)
+        (before,) = bench.provider.charges(ref, [seen])
+
+        assert _released(bench, ref)
+
+        (after,) = bench.provider.charges(ref, [seen])
+        bench.pass_minutes(3)
+        assert list(bench.provider.charges(ref, [seen])) == [after]
+        assert after.amount.amount >= before.amount.amount
+        assert after.source_ref == before.source_ref
+
+    def test_an_amount_that_was_derived_says_so_and_within_what(self, bench: Bench) -> None:
+        ref = bench.submit()
+        (item,) = bench.provider.charges(ref, [bench.finish(ref)])
+
+        assert item.source is not SpendSource.BILLING_API
+        assert item.between is not None
+        assert item.between[0].amount <= item.amount.amount <= item.between[1].amount
+        assert "not billed" in item.description
+
+
+class ProviderContract(CoreContract):
+    """Every provider whose run costs no more once it has ended."""
+
+    def test_a_released_run_can_still_be_charged(self, bench: Bench) -> None:
+        ref = bench.submit()
+        seen = bench.finish(ref)
+        before = bench.provider.charges(ref, [seen])
+
+        assert _released(bench, ref)
+
+        assert bench.provider.charges(ref, [seen]) == before

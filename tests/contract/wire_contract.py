@@ -179,14 +179,8 @@ class CapacityContract:
         assert bench.made(order.key) == 0
 
 
-class WireContract:
-    """Every provider that talks to a service."""
-
-    def test_from_env_without_the_key_names_its_variable(self, bench: WireBench) -> None:
-        with pytest.raises(CredentialsError, match=bench.key_variable) as caught:
-            type(bench.provider).from_env({})
-
-        assert caught.value.hint
+class NetworkContract:
+    """Every provider that works over a network, whatever answers there."""
 
     @pytest.mark.parametrize("fault", ANSWER_LOST)
     def test_a_lost_answer_is_unknown_and_the_run_is_found(self, bench: WireBench, fault: WireFault) -> None:
@@ -211,37 +205,6 @@ class WireContract:
         assert not bench.provider.find([order.key]).get(order.key)
         assert bench.traffic().creates - before == 1
 
-    @pytest.mark.parametrize(
-        ("fault", "error"),
-        [
-            (WireFault.CREATE_LIMITED, RateLimitedError),
-            (WireFault.CREATE_REJECTED, RunRejectedError),
-            (WireFault.CREATE_KEY_REFUSED, CredentialsError),
-        ],
-    )
-    def test_a_refused_create_is_named_and_not_repeated(
-        self, bench: WireBench, fault: WireFault, error: type[FtorchError]
-    ) -> None:
-        order = bench.order()
-        before = bench.traffic().creates
-        bench.script(fault)
-
-        with pytest.raises(error) as caught:
-            bench.submit(order)
-
-        assert bench.traffic().creates - before == 1
-        assert bench.made(order.key) == 0
-        assert [text for text in bench.hidden if text in f"{caught.value} {caught.value.hint} {caught.value!r}"] == []
-
-    def test_a_limited_create_says_for_how_long(self, bench: WireBench) -> None:
-        order = bench.order()
-        bench.script(WireFault.CREATE_LIMITED)
-
-        with pytest.raises(RateLimitedError) as caught:
-            bench.submit(order)
-
-        assert caught.value.retry_after_s == RETRY_AFTER_S
-
     def test_after_send_before_nothing_is_written(self, bench: WireBench) -> None:
         order = bench.order()
         before = bench.traffic().creates
@@ -250,13 +213,6 @@ class WireContract:
             bench.submit(replace(order, send_before=bench.clock.now() - timedelta(microseconds=1)))
 
         assert bench.traffic().creates == before
-
-    def test_at_send_before_it_may_still_be_written(self, bench: WireBench) -> None:
-        order = bench.order()
-
-        ref = bench.submit(replace(order, send_before=bench.clock.now()))
-
-        assert bench.made(ref.key) == 1
 
     def test_a_refused_connection_is_unavailable(self, bench: WireBench) -> None:
         order = bench.order()
@@ -268,38 +224,6 @@ class WireContract:
             provider.find([order.key])
 
         assert submitting.value.provider == finding.value.provider == bench.provider.name
-
-    def test_a_refused_key_is_named(self, bench: WireBench) -> None:
-        with pytest.raises(CredentialsError) as caught:
-            bench.with_refused_key().check()
-
-        assert bench.key_variable in (caught.value.hint or "")
-
-    @pytest.mark.parametrize("call", CALLS)
-    def test_a_run_of_another_account_is_never_lost(self, bench: WireBench, call: Call, tmp_path: Path) -> None:
-        ref = bench.finished()
-
-        with pytest.raises(CredentialsError):
-            call(bench.of_another_account(), ref, tmp_path / "a")
-
-    def test_an_unknown_status_is_unknown_and_kept(self, bench: WireBench) -> None:
-        ref = bench.running()
-        bench.script(WireFault.LIST_UNKNOWN_STATUS)
-
-        seen = bench.provider.observe([ref])[ref]
-
-        assert seen.state is RunState.UNKNOWN
-        assert seen.provider_status not in {state.value for state in RunState}
-
-    def test_an_answer_that_nobody_can_read_is_kept(self, bench: WireBench) -> None:
-        ref = bench.running()
-        bench.script(WireFault.LIST_GARBAGE, times=None)
-
-        with pytest.raises(ProviderProtocolError) as caught:
-            bench.provider.observe([ref])
-
-        assert "<html>" in caught.value.body
-        assert caught.value.request_id
 
     @pytest.mark.parametrize("fault", [WireFault.LIST_FAILS, WireFault.LIST_DROPPED])
     def test_a_read_that_fails_is_tried_again(self, bench: WireBench, fault: WireFault) -> None:
@@ -319,17 +243,6 @@ class WireContract:
                 look()
 
         assert bench.traffic().lists - before <= 6
-
-    def test_a_read_does_not_wait_longer_than_its_patience(self, bench: WireBench) -> None:
-        ref = bench.running()
-        start = bench.clock.boot_s()
-        bench.script(WireFault.LIST_LIMITED, times=None)
-
-        with pytest.raises(RateLimitedError) as caught:
-            bench.provider.observe([ref])
-
-        assert caught.value.retry_after_s == RETRY_AFTER_S
-        assert bench.clock.boot_s() - start <= 10
 
     def test_a_cancel_whose_answer_was_lost_is_repeated(self, bench: WireBench) -> None:
         ref = bench.running()
@@ -504,13 +417,6 @@ class WireContract:
 
         assert bench.traffic().downloaded - start - whole <= whole + 2
 
-    def test_a_service_without_ranges_still_brings_the_whole(self, bench: WireBench, tmp_path: Path) -> None:
-        ref = bench.finished()
-        bench.script(WireFault.DOWNLOAD_CUT)
-        bench.script(WireFault.DOWNLOAD_WITHOUT_RANGE, times=None)
-
-        assert bench.provider.fetch(ref, tmp_path / "a").files
-
     def test_a_download_that_was_damaged_on_its_way_is_not_kept(self, bench: WireBench, tmp_path: Path) -> None:
         ref = bench.finished()
         bench.script(WireFault.DOWNLOAD_DAMAGED)
@@ -518,6 +424,102 @@ class WireContract:
             bench.provider.fetch(ref, tmp_path / "a")
 
         assert bench.provider.fetch(ref, tmp_path / "a").files
+
+    @staticmethod
+    def _is_open(seen: Observation | None) -> bool:
+        """Seen at work, or nothing was learned."""
+        return seen is None or seen.state in (RunState.PROVISIONED, RunState.QUEUED, RunState.RUNNING)
+
+
+class ServiceContract:
+    """Every provider whose service knows keys, limits and words of its own."""
+
+    def test_from_env_without_the_key_names_its_variable(self, bench: WireBench) -> None:
+        with pytest.raises(CredentialsError, match=bench.key_variable) as caught:
+            type(bench.provider).from_env({})
+
+        assert caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("fault", "error"),
+        [
+            (WireFault.CREATE_LIMITED, RateLimitedError),
+            (WireFault.CREATE_REJECTED, RunRejectedError),
+            (WireFault.CREATE_KEY_REFUSED, CredentialsError),
+        ],
+    )
+    def test_a_refused_create_is_named_and_not_repeated(
+        self, bench: WireBench, fault: WireFault, error: type[FtorchError]
+    ) -> None:
+        order = bench.order()
+        before = bench.traffic().creates
+        bench.script(fault)
+
+        with pytest.raises(error) as caught:
+            bench.submit(order)
+
+        assert bench.traffic().creates - before == 1
+        assert bench.made(order.key) == 0
+        assert [text for text in bench.hidden if text in f"{caught.value} {caught.value.hint} {caught.value!r}"] == []
+
+    def test_a_limited_create_says_for_how_long(self, bench: WireBench) -> None:
+        order = bench.order()
+        bench.script(WireFault.CREATE_LIMITED)
+
+        with pytest.raises(RateLimitedError) as caught:
+            bench.submit(order)
+
+        assert caught.value.retry_after_s == RETRY_AFTER_S
+
+    def test_at_send_before_it_may_still_be_written(self, bench: WireBench) -> None:
+        order = bench.order()
+
+        ref = bench.submit(replace(order, send_before=bench.clock.now()))
+
+        assert bench.made(ref.key) == 1
+
+    def test_a_refused_key_is_named(self, bench: WireBench) -> None:
+        with pytest.raises(CredentialsError) as caught:
+            bench.with_refused_key().check()
+
+        assert bench.key_variable in (caught.value.hint or "")
+
+    @pytest.mark.parametrize("call", CALLS)
+    def test_a_run_of_another_account_is_never_lost(self, bench: WireBench, call: Call, tmp_path: Path) -> None:
+        ref = bench.finished()
+
+        with pytest.raises(CredentialsError):
+            call(bench.of_another_account(), ref, tmp_path / "a")
+
+    def test_an_unknown_status_is_unknown_and_kept(self, bench: WireBench) -> None:
+        ref = bench.running()
+        bench.script(WireFault.LIST_UNKNOWN_STATUS)
+
+        seen = bench.provider.observe([ref])[ref]
+
+        assert seen.state is RunState.UNKNOWN
+        assert seen.provider_status not in {state.value for state in RunState}
+
+    def test_an_answer_that_nobody_can_read_is_kept(self, bench: WireBench) -> None:
+        ref = bench.running()
+        bench.script(WireFault.LIST_GARBAGE, times=None)
+
+        with pytest.raises(ProviderProtocolError) as caught:
+            bench.provider.observe([ref])
+
+        assert "<html>" in caught.value.body
+        assert caught.value.request_id
+
+    def test_a_read_does_not_wait_longer_than_its_patience(self, bench: WireBench) -> None:
+        ref = bench.running()
+        start = bench.clock.boot_s()
+        bench.script(WireFault.LIST_LIMITED, times=None)
+
+        with pytest.raises(RateLimitedError) as caught:
+            bench.provider.observe([ref])
+
+        assert caught.value.retry_after_s == RETRY_AFTER_S
+        assert bench.clock.boot_s() - start <= 10
 
     def test_a_rejected_order_keeps_the_words_without_the_secrets(self, bench: WireBench) -> None:
         order = bench.order()
@@ -530,7 +532,13 @@ class WireContract:
         assert "***" in caught.value.message or not order.secrets
         assert SECRET not in caught.value.message
 
-    @staticmethod
-    def _is_open(seen: Observation | None) -> bool:
-        """Seen at work, or nothing was learned."""
-        return seen is None or seen.state in (RunState.QUEUED, RunState.RUNNING)
+
+class WireContract(NetworkContract, ServiceContract):
+    """Every provider that talks to a service over HTTP, artifacts included."""
+
+    def test_a_service_without_ranges_still_brings_the_whole(self, bench: WireBench, tmp_path: Path) -> None:
+        ref = bench.finished()
+        bench.script(WireFault.DOWNLOAD_CUT)
+        bench.script(WireFault.DOWNLOAD_WITHOUT_RANGE, times=None)
+
+        assert bench.provider.fetch(ref, tmp_path / "a").files

@@ -71,11 +71,18 @@ def check(plan: Plan, estimate: Estimate, limits: Sequence[Limit] = ()) -> None:
 
 
 def bound(
-    plan: Plan, estimate: Estimate, *, rate: Decimal | None, limits: Sequence[Limit], overhead_s: float = 0.0
+    plan: Plan,
+    estimate: Estimate,
+    *,
+    rate: Decimal | None,
+    limits: Sequence[Limit],
+    overhead_s: float = 0.0,
+    holds_all: bool = False,
 ) -> Bound:
     """How long the next run may take and what it may cost.
 
-    `overhead_s` is billed too and not trained in. Raises BudgetError when nothing is left, HeldError when other runs
+    `overhead_s` is billed too and not trained in. `holds_all`: its machine may cost all that is left of the job's own
+    limit, however short the training. Raises BudgetError when nothing is left, HeldError when other runs
     hold it.
     """
     wanted = plan.resources.max_duration
@@ -91,7 +98,9 @@ def bound(
         raise _used_up(tightest, rate, overhead_s)
     is_own = wanted_s is not None and (affordable_s is None or wanted_s <= affordable_s)
     max_duration_s = wanted_s if is_own else affordable_s
-    hold = min(_worst(max_duration_s, rate, estimate, overhead_s), tightest.left)
+    own = next((limit.left for limit in limits if limit.name == JOB_LIMIT), _NOTHING)
+    worst = _worst(max_duration_s, rate, estimate, overhead_s)
+    hold = min(max(worst, own) if holds_all else worst, tightest.left)
     return Bound(max_duration_s, hold, MAX_DURATION if is_own else tightest.name)
 
 

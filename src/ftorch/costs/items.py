@@ -94,6 +94,8 @@ class LineItem:
     as_of: datetime
     description: str
     run_key: str | None = None
+    between: tuple[Money, Money] | None = None
+    """What a derived amount may be at least and at most; the description says it in words."""
     remote_id: str | None = None
     """The provider's own id of the run, where the row names that instead of our key."""
 

@@ -56,7 +56,14 @@ def bound(
     limits = [*_own(tx, job.id, plan), *rules(tx, plan, now, already=job)]
     placed = with_own_price(plan, job.provider, placement)
     computed = estimate(plan, placed, capabilities.billed_by, quote_of(job))
-    return budget.bound(plan, computed, rate=placement.rate, limits=limits, overhead_s=capabilities.overhead_s)
+    return budget.bound(
+        plan,
+        computed,
+        rate=placement.rate,
+        limits=limits,
+        overhead_s=capabilities.overhead_s,
+        holds_all=capabilities.held_until_fetched,
+    )
 
 
 def rules(tx: Transaction, plan: Plan, now: datetime, *, already: JobRow | None = None) -> list[Limit]:

@@ -93,8 +93,9 @@ def moments(job: JobRow, runs: Sequence[RunRow], capabilities_of: CapabilitiesOf
             yield run.sent_at + timedelta(seconds=capabilities.start_timeout_s)
         if run.ended_at is not None and is_to_fetch(run):
             yield run.ended_at + _FETCH_AFTER_CANCEL
-        if run.released_at is None and (allowed_until := _allowed_until(run, capabilities)) is not None:
-            yield allowed_until
+        if run.released_at is None:
+            ends = (_allowed_until(run, capabilities), _kept_until(run, capabilities))
+            yield from (end for end in ends if end is not None)
         if run.ended_at is not None and job.ended_at is None:
             here = [one for one in runs if one.purpose == Purpose.TRAIN and one.provider == run.provider]
             yield next_run_at(run, len(here))
@@ -139,7 +140,23 @@ def _is_given_up(job: JobRow, run: RunRow, now: datetime, capabilities: Capabili
     """
     if job.desired == CANCELLED and run.ended_at is not None:
         return run.bad_fetches >= FETCH_TRIES or now >= run.ended_at + _FETCH_AFTER_CANCEL
-    return capabilities.rents_machines and _outlived(run, now, capabilities)
+    kept_until = _kept_until(run, capabilities)
+    return capabilities.rents_machines and kept_until is not None and now >= kept_until
+
+
+def paid_s(run: RunRow) -> int | None:
+    """How long a machine at the agreed rate may live on what the run holds; None where nothing limits it."""
+    if run.bounded_by is None or not run.agreed_rate:
+        return None
+    return int(Decimal(run.hold_micro) * 3600 / 1_000_000 / run.agreed_rate)
+
+
+def _kept_until(run: RunRow, capabilities: Capabilities) -> datetime | None:
+    """So long a machine waits for somebody to fetch its adapter."""
+    seconds, began = paid_s(run), run.billable_from or run.started_at or run.sent_at
+    if not capabilities.held_until_fetched or seconds is None or began is None:
+        return _allowed_until(run, capabilities)
+    return began + timedelta(seconds=seconds + capabilities.billing_quantum_s) + _LAST_SAVE
 
 
 def is_to_fetch(run: RunRow) -> bool:

@@ -17,7 +17,7 @@ from ftorch.jobs.allowance import estimate, rules, with_own_price
 from ftorch.jobs.learning import corrected
 from ftorch.jobs.plan import Picked, Resolved
 from ftorch.manifest.plan import Plan
-from ftorch.providers.base import Placement, PriceListed, Provider
+from ftorch.providers.base import Placement, PriceListed, Provider, Remarks
 from ftorch.providers.registry import entries, provider_class
 from ftorch.store import JobRow, Store, sql
 
@@ -75,6 +75,7 @@ def preview(resolved: Resolved, store: Store | None, credentials: Mapping[str, s
             *map(str, resolved.prepared.report.warnings),
             *not_yet(plan),
             *unset,
+            *_remarks(provider, plan, placement),
             *stale(computed.price_date, now.date()),
         ],
         picked=resolved.picked,
@@ -92,6 +93,10 @@ def _placement(provider: type[Provider], plan: Plan, credentials: Mapping[str, s
         return provider.listed(plan)[0], [error.message]
     with closing(opened):
         return (provider.listed(plan) if issubclass(provider, PriceListed) else opened.placements(plan))[0], ()
+
+
+def _remarks(provider: type[Provider], plan: Plan, placement: Placement) -> Sequence[str]:
+    return provider.remarks(plan, placement) if issubclass(provider, Remarks) else ()
 
 
 def stale(read: date | None, today: date) -> list[str]:

@@ -19,7 +19,7 @@ from ftorch.core.errors import (
 from ftorch.costs.budget import HeldError
 from ftorch.jobs.allowance import bound
 from ftorch.jobs.context import Context
-from ftorch.jobs.decide import may_send_again
+from ftorch.jobs.decide import may_send_again, paid_s
 from ftorch.jobs.outcomes import words_of
 from ftorch.jobs.quiet import SEND_WINDOW, quiet_left
 from ftorch.jobs.serial import placement_text, placement_value, ref, staged_value
@@ -243,6 +243,7 @@ def order_for(context: Context, job: JobRow, run: RunRow) -> RunOrder:
         placement=placement_value(run),
         send_before=run.send_before or context.clock.now() + SEND_WINDOW,
         max_duration_s=run.max_duration_s,
+        max_life_s=paid_s(run),
         resume_from=ref(earlier) if earlier else None,
         secrets=context.secrets(plan),
     )

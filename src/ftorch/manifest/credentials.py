@@ -39,7 +39,7 @@ PROVIDER_VARIABLES: Mapping[str, Variables] = {
     ),
     "lambda": Variables(
         ("LAMBDA_API_KEY",),
-        ("LAMBDA_DEADMAN_API_KEY", "LAMBDA_API_BASE"),
+        ("LAMBDA_DEADMAN_API_KEY", "LAMBDA_API_BASE", "LAMBDA_SSH_USER", "LAMBDA_SSH_PORT"),
         where="https://cloud.lambda.ai/api-keys",
     ),
     "anyscale": Variables(

@@ -108,6 +108,9 @@ class Capabilities:
     """How long after its end a run's price may still change."""
     rents_machines: bool
     """Something keeps costing until `release` has proven it gone."""
+    held_until_fetched: bool = False
+    """A machine whose training is done is kept until its adapter is home or `budget.limit` is used up: the run holds
+    all that is left of it."""
     client_chosen_id: bool
     """The run's remote id is our key, so a second create with it is refused by the provider."""
     find: Find
@@ -211,6 +214,9 @@ class RunOrder:
     """The create may be written to the wire until then; later the transport refuses."""
     max_duration_s: int | None
     """The provider enforces it where it can, else the trainer does, ending with reason `deadline`."""
+    max_life_s: int | None = None
+    """A rented machine must be gone by then, counted from its first billed moment: what the run holds pays for no more.
+    None: nothing limits it."""
     resume_from: RunRef | None = None
     """An ended run of the same job whose checkpoints are carried on."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -366,6 +372,16 @@ class PriceListed(Protocol):
     @classmethod
     def listed(cls, plan: Plan) -> Sequence[Placement]:
         """What `placements` says, without anybody being asked."""
+        ...
+
+
+@runtime_checkable
+class Remarks(Protocol):
+    """Providers that have something to say about a plan before a cent is spent on it."""
+
+    @classmethod
+    def remarks(cls, plan: Plan, placement: Placement) -> Sequence[str]:
+        """Sentences that `plan` prints: how long something may cost, and the worst case."""
         ...
 
 

@@ -41,6 +41,8 @@ OURS: Mapping[str, Entry] = {
         needs=("torch", "trl", "peft"),
         live_check="every test run",
     ),
+    "lambda": Entry("ftorch.providers.lambda_cloud.provider:LambdaProvider", extra="lambda", needs=("asyncssh",)),
+    "ssh": Entry("ftorch.providers.ssh.provider:SshProvider", extra="ssh", needs=("asyncssh",)),
     "together": Entry(
         "ftorch.providers.together.provider:TogetherProvider", extra="together", needs=("together", "zstandard")
     ),

@@ -15,7 +15,7 @@ from ftorch.manifest.catalogue import check_base, find_base
 from ftorch.manifest.load import load_manifest
 from ftorch.manifest.schema import Manifest
 from ftorch.manifest.settings import load_settings
-from ftorch.providers.base import PriceListed
+from ftorch.providers.base import Catalogued, PriceListed
 from ftorch.providers.registry import OURS, provider_class
 from unit.plans import plan
 
@@ -45,9 +45,11 @@ def test_the_budget_of_an_example_has_a_price_in_this_clone(path: Path) -> None:
 
 
 def is_priced(manifest: Manifest, name: str) -> bool:
-    """By the rate that this clone declares, or by a list that ftorch ships."""
+    """By the rate that this clone declares, by a list that ftorch ships, or by the provider's own catalogue."""
     settings = load_settings(JOBS, {"XDG_CONFIG_HOME": "/none"})
     provider = provider_class(name)
+    if issubclass(provider, Catalogued):
+        return True
     if not issubclass(provider, PriceListed):
         return name in settings.declared_rates()
     base = find_base(manifest.base_model.id)
