@@ -42,6 +42,13 @@ def test_launches_are_twelve_seconds_apart_and_count_as_requests(tmp_path: Path)
     ]
 
 
+def test_a_launch_waits_for_the_turn_of_a_request_too(tmp_path: Path) -> None:
+    clock = ManualClock()
+    pacer = Pacer(Home(tmp_path), clock)
+
+    assert moments(clock, pacer.request, lambda: pacer.launch(clock.now() + timedelta(minutes=1))) == [0, 1]
+
+
 def test_a_launch_whose_turn_comes_too_late_is_not_waited_for(tmp_path: Path) -> None:
     clock = ManualClock()
     pacer = Pacer(Home(tmp_path), clock)
