@@ -19,6 +19,7 @@
         RunNotFoundError             6   no such run in this account
         SubmitUnknownError           6   the answer to a create was lost; find it before anything else
         ProviderProtocolError        6   an answer that we cannot read; keeps the body
+        BillNotEnabledError          6   the account may not read its bill; spend comes from elsewhere
       JobFailedError                 7   the job ended failed or lost
       JobCancelledError              8
       NotFinishedError               9   still running, or nobody can tell
@@ -211,6 +212,12 @@ class ProviderProtocolError(ProviderError):
     def __init__(self, message: str, *, provider: str, operation: str, body: str = "") -> None:
         super().__init__(message, provider=provider, operation=operation)
         self.body = body
+
+
+class BillNotEnabledError(ProviderError):
+    """The provider has a bill that this account may not read. Nothing is wrong: spend comes from another source."""
+
+    code = "bill_not_enabled"
 
 
 class JobFailedError(FtorchError):

@@ -40,6 +40,9 @@ OURS: Mapping[str, Entry] = {
         needs=("torch", "trl", "peft"),
         live_check="every test run",
     ),
+    "together": Entry(
+        "ftorch.providers.together.provider:TogetherProvider", extra="together", needs=("together", "zstandard")
+    ),
 }
 
 
