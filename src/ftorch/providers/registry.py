@@ -40,6 +40,7 @@ OURS: Mapping[str, Entry] = {
         needs=("torch", "trl", "peft"),
         live_check="every test run",
     ),
+    "modal": Entry("ftorch.providers.modal.provider:ModalProvider", extra="modal", needs=("modal",)),
     "together": Entry(
         "ftorch.providers.together.provider:TogetherProvider", extra="together", needs=("together", "zstandard")
     ),

@@ -21,11 +21,10 @@ class Row:
     hour: datetime
     resources: Mapping[str, Decimal]
     tags: Mapping[str, str] = field(default_factory=dict)
-    corrected: Decimal | None = None
 
     @property
     def usd(self) -> Decimal:
-        return sum(self.resources.values(), Decimal(0)) if self.corrected is None else self.corrected
+        return sum(self.resources.values(), Decimal(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +36,14 @@ class Group:
 
 
 class Bill:
-    """Rows come from sandboxes; others are added, and any may be corrected."""
+    """Rows come from sandboxes; others are added."""
 
     def __init__(self) -> None:
         self._others: dict[str, list[Row]] = {}
-        self._corrections: dict[tuple[str, datetime], Decimal] = {}
 
     def add(self, account: str, row: Row) -> None:
         """Something else in the workspace."""
         self._others.setdefault(account, []).append(row)
-
-    def correct(self, object_id: str, hour: datetime, usd: Decimal) -> None:
-        """Change a row after the fact."""
-        self._corrections[object_id, hour] = usd
 
     def rows(
         self,
@@ -67,10 +61,7 @@ class Bill:
                 known = found.get(key) or Row(sandbox.order.app_id, name, hour, {}, tags)
                 found[key] = replace(known, resources=added(iter([dict(known.resources), cost])))
         rows = [*found.values(), *self._others.get(account, ())]
-        return sorted(map(self._corrected, rows), key=lambda row: (row.hour, row.object_id))
-
-    def _corrected(self, row: Row) -> Row:
-        return replace(row, corrected=self._corrections.get((row.object_id, row.hour)))
+        return sorted(rows, key=lambda row: (row.hour, row.object_id))
 
 
 def groups(

@@ -1,12 +1,14 @@
 """Modal on 127.0.0.1: gRPC for the client, HTTP for the blocks of volumes and for control from outside.
 
-Faults are scripted by the name of an RPC (`SandboxCreate`), or by a route of the blocks (`GET /files`, `PUT /blocks`).
+Faults are scripted by the name of an RPC (`SandboxCreate`), or by a route of the blocks (`GET /files/result.json`,
+`PUT /blocks`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +80,8 @@ class ModalEmulator(Emulator):
         root = folder or Path(self._temporary.name if self._temporary else "")
         self._work = work or Processes(root)
         self.service = Service(clock, root, self._work)
+        self.calls: Counter[str] = Counter()
+        """How often each RPC was asked, what the client repeats by itself not counted."""
         self.unserved: set[str] = set()
         """RPCs that somebody wanted and that are not served."""
         self._grpc = GrpcServer(self._serve)
@@ -129,6 +133,7 @@ class ModalEmulator(Emulator):
 
     def _handled(self, name: str, request: Any, metadata: Mapping[str, str]) -> tuple[Iterator[Message], float]:
         self.requests[name] += 1
+        self.calls[name] += metadata.get("x-retry-attempt", "0") == "0"
         self.trace.append(name)
         number = self.requests.total()
         asked = Request(name, (name,), {}, metadata, b"")
@@ -193,14 +198,14 @@ class ModalEmulator(Emulator):
     # blocks
 
     def route(self, method: str, parts: tuple[str, ...], _query: Mapping[str, str]) -> str:
-        return f"{method} /{parts[0]}"
+        return f"{method} /files/{parts[-1]}" if parts[0] == "files" else f"{method} /{parts[0]}"
 
     def answer(self, request: Request) -> Reply:
         match request.route, request.parts:
             case "PUT /blocks", (_, sha256):
                 self.service.blocks[bytes.fromhex(sha256)] = request.body
                 return Reply(200, b"ok")
-            case "GET /files", (_, volume_id, *path):
+            case route, ("files", volume_id, *path) if route.startswith("GET "):
                 start = int(request.query["start"])
                 content = self.service.volumes[volume_id].read("/".join(path))
                 return Reply(200, content[start : start + BLOCK])

@@ -70,6 +70,8 @@ class Sandbox:
     status: Status = Status.UNSPECIFIED
     exit_code: int = 0
     lines: list[LogLine] = field(default_factory=list)
+    surcharges: dict[datetime, Decimal] = field(default_factory=dict)
+    """By clock hour: it has used more memory than it had asked for."""
 
     @property
     def task_id(self) -> str:
@@ -87,7 +89,9 @@ class Sandbox:
         while start is not None and start < end:
             hour = start.replace(minute=0, second=0, microsecond=0)
             stop = min(hour + _HOUR, end)
-            yield hour, self._cost(stop - start)
+            cost = self._cost(stop - start)
+            cost["Memory"] += self.surcharges.get(hour, Decimal(0))
+            yield hour, cost
             start = stop
 
     def _cost(self, span: timedelta) -> dict[str, Decimal]:

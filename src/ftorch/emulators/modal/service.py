@@ -57,8 +57,10 @@ class Service:
     # what is looked up or made
 
     def app(self, account: str, name: str, *, create: bool) -> str:
-        """The id of an App. Raises RefusedError where there is none."""
+        """The id of an App by its name or by its id. Raises RefusedError where there is none."""
         key = (account, name)
+        if (account, self._app_names.get(name)) in self.apps:
+            return name
         if key not in self.apps:
             if not create:
                 raise RefusedError(404, "not_found", f"no App {name!r} in this environment")
