@@ -220,7 +220,7 @@ class ModalBench(WireBench, DeadlineBench, BillsBench):
         return self._emulator.service
 
     def wait(self) -> None:
-        self._manual.advance(1)
+        self._manual.advance(STEP_S)
 
     def advance(self, seconds: float) -> None:
         self._manual.advance(seconds)
