@@ -9,11 +9,10 @@ with ftorch.Client() as client:
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -347,23 +346,18 @@ class Client:
     def ensure_daemon(self, *, until_idle: bool = True) -> bool:
         """Start a daemon in a session of its own, unless one is at work; by itself it leaves when nothing is left.
 
-        True: started.
+        True: started. Without `until_idle` it is waited for until it has begun, and one that would leave is asked to
+        stay; raises NotFinishedError when none has begun.
         """
         from ftorch.jobs.leader import is_led
+        from ftorch.jobs.starting import ensure_stays, spawn
 
+        start = partial(spawn, self.home, self._env, self._cwd, until_idle=until_idle)
+        if not until_idle:
+            return ensure_stays(self.home, start)
         if is_led(self.home):
             return False
-        # Not the log itself: the daemon rotates that, and a stream cannot follow.
-        with self.home.daemon_err.open("ab") as words:
-            subprocess.Popen(
-                [sys.executable, "-m", "ftorch.cli.main", "daemon", "run", *(["--until-idle"] if until_idle else [])],
-                cwd=self._cwd,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-                start_new_session=True,
-            )
+        start()
         return True
 
     def provider_names(self) -> list[str]:
@@ -406,7 +400,7 @@ class Client:
         from ftorch.manifest.settings import load_settings
 
         caps = load_settings(self._cwd, self._env).caps
-        return replace(self._opened(), clock=SteadyClock(self._clock), caps=caps)
+        return replace(self._opened(), caps=caps)
 
     def _resolve(self, manifest: Manifest | Path | str) -> Resolved:
         from ftorch.jobs.admit import adapter_folder
@@ -444,7 +438,7 @@ class Client:
         if self._context is None:
             from ftorch.jobs.opening import open_context
 
-            self._context = open_context(self._env, self._cwd, self._clock)
+            self._context = open_context(self._env, self._cwd, SteadyClock(self._clock))
         return self._context
 
     def _existing(self) -> Store | None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel
 
-from ftorch.core.clock import SystemClock
+from ftorch.core.clock import Clock, SystemClock
 from ftorch.core.files import sha256_file
 from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
@@ -85,7 +85,7 @@ class FleetProvider:
         self._http = Http(NAME, f"http://127.0.0.1:{port}", clock=SystemClock())
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         return cls(int(env["FLEET_PORT"]))
 
     def check(self) -> Account:

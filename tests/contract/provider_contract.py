@@ -185,6 +185,12 @@ class ProviderContract:
         provider.close()
         provider.close()
 
+    def test_from_env_takes_the_clock_of_the_engine(self, bench: Bench) -> None:
+        provider = type(bench.provider).from_env(bench.env, bench.clock)
+
+        assert bench.clock in vars(provider).values()
+        provider.close()
+
     def test_check_names_the_same_account_each_time(self, bench: Bench) -> None:
         account = bench.provider.check()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ import pytest
 from contract.bills_contract import BillsBench, BillsContract, CreditsContract, Expected
 from contract.keys_contract import MarkedRunsContract
 from contract.provider_contract import SECRET, DeadlineBench, DeadlineContract, ProviderContract
+from contract.stages_contract import StagesBench, StagesContract
 from contract.wire_contract import (
     RETRY_AFTER_S,
     CapacityContract,
@@ -29,7 +31,7 @@ from ftorch.costs.items import Window
 from ftorch.emulators.server import Fault
 from ftorch.jobs.bundle import make_bundle
 from ftorch.manifest.schema import Resources
-from ftorch.providers.base import Bills, Observation, Provider, RunOrder, RunRef, RunState
+from ftorch.providers.base import Bills, Observation, Provider, RunOrder, RunRef, RunState, Stages
 from ftorch.providers.http import Http
 from sample.api import PAGE
 from sample.emulator import KEY, OTHER_KEY, AcmeEmulator
@@ -56,6 +58,7 @@ _FAULTS: Mapping[WireFault, tuple[tuple[str, ...], Fault]] = {
     WireFault.LIST_GARBAGE: (_LISTS, Fault.GARBAGE),
     WireFault.LIST_LIMITED: (_LISTS, Fault.RATE_LIMITED),
     WireFault.LIST_UNKNOWN_STATUS: (_LISTS, Fault.UNKNOWN_STATUS),
+    WireFault.LIST_SHUFFLED: (_LISTS, Fault.SHUFFLED),
     WireFault.SINGLE_FAILS: (("GET /runs/{id}",), Fault.ERROR),
     WireFault.CANCEL_FAILS: (("POST /runs/{id}/cancel",), Fault.UNAVAILABLE_AFTER),
     WireFault.DOWNLOAD_CUT: (_ARTIFACT, Fault.CUT),
@@ -66,7 +69,7 @@ _VALUES = {Fault.RATE_LIMITED: str(RETRY_AFTER_S), Fault.SLOW: "3"}
 _EVER = Window(ManualClock().now() - timedelta(days=1), ManualClock().now() + timedelta(days=1))
 
 
-class AcmeBench(WireBench, DeadlineBench, BillsBench):
+class AcmeBench(WireBench, DeadlineBench, BillsBench, StagesBench):
     """acme in memory; time passes when it is told to."""
 
     def __init__(self, emulator: AcmeEmulator, clock: ManualClock, folder: Path) -> None:
@@ -85,6 +88,8 @@ class AcmeBench(WireBench, DeadlineBench, BillsBench):
             key=KEY,
         )
         self.bills: Bills = provider
+        self.stages: Stages = provider
+        self.stages_of_another: Stages = self._provider(emulator.url, OTHER_KEY)
 
     @property
     def key_variable(self) -> str:
@@ -160,6 +165,13 @@ class AcmeBench(WireBench, DeadlineBench, BillsBench):
         rows = self._service.bill(account, _EVER.start, _EVER.end)
         return Expected(_EVER, {row.id: row.usd for row in rows}, PAGE)
 
+    def fill_content(self) -> int:
+        account = self.provider.check().id
+        for number in range(PAGE + 5):
+            content = str(number).encode()
+            self._service.receive(account, hashlib.sha256(content).hexdigest(), content)
+        return len(self._service.uploads)
+
     def correct(self, source_ref: str, usd: Decimal) -> None:
         self._service.correct(source_ref, usd)
 
@@ -234,6 +246,10 @@ class TestAcmeBills(BillsContract):
 
 class TestAcmeCredits(CreditsContract):
     """acme's bill has credits in it."""
+
+
+class TestAcmeStages(StagesContract):
+    """What was uploaded stays until it is deleted."""
 
 
 def test_a_run_that_goes_on_has_less_to_do(bench: AcmeBench) -> None:

@@ -52,6 +52,8 @@ class WireFault(StrEnum):
     LIST_GARBAGE = "list_garbage"
     LIST_LIMITED = "list_limited"
     LIST_UNKNOWN_STATUS = "list_unknown_status"
+    LIST_SHUFFLED = "list_shuffled"
+    """Every answer with runs has them in another order; the pages are the same."""
     SINGLE_FAILS = "single_fails"
     """A question about one run by its id, with 500."""
     CANCEL_FAILS = "cancel_fails"
@@ -472,6 +474,33 @@ class WireContract:
 
         assert {key: list(runs) for key, runs in found.items()} == {ref.key: [ref] for ref in refs}
         assert set(refs) <= set(bench.provider.owned(INSTALLATION))
+
+    def test_runs_in_another_order_are_all_there(self, bench: WireBench) -> None:
+        order = bench.order()
+        count = (bench.provider.capabilities.list_page_size or 10) + 2
+        refs = [bench.submit(replace(order, key=bench.new_key())) for _ in range(count)]
+        bench.script(WireFault.LIST_SHUFFLED, times=None)
+
+        found = bench.provider.find([ref.key for ref in refs])
+
+        assert {key: list(runs) for key, runs in found.items()} == {ref.key: [ref] for ref in refs}
+        assert set(refs) <= set(bench.provider.owned(INSTALLATION))
+        assert set(bench.provider.observe(refs)) == set(refs)
+
+    @pytest.mark.parametrize("others", [0, 30])
+    def test_runs_under_one_key_are_found_oldest_first_in_whatever_order_they_are_listed(
+        self, bench: WireBench, others: int
+    ) -> None:
+        order = bench.order()
+        both = [bench.submit(order)]
+        bench.wait()
+        both.append(bench.submit(order))
+        bench.script(WireFault.LIST_SHUFFLED, times=None)
+
+        found = bench.provider.find([order.key, *(bench.new_key() for _ in range(others))])
+
+        # Where the key is the run's id, both are one.
+        assert list(found[order.key]) == list(dict.fromkeys(both))
 
     def test_asking_changes_nothing(self, bench: WireBench, tmp_path: Path) -> None:
         ref = bench.finished()

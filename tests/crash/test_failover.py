@@ -1,4 +1,4 @@
-"""kill -9 of the daemon that leads: another takes over within the lease time and one tick, and pays nothing twice."""
+"""The daemon that leads is killed or told to leave: another takes over in time, and pays nothing twice."""
 
 from __future__ import annotations
 
@@ -56,6 +56,33 @@ def test_another_daemon_takes_over_within_the_lease_time_and_one_tick(tmp_path: 
     found = store.job(job)
     assert found is not None
     assert took_s <= LEASE.total_seconds() + TICK_S
+    assert (found.state, len(store.runs_of(job)), len(store.ledger_of(job))) == ("succeeded", 1, 1)
+    assert len(list((tmp_path / "cloud").iterdir())) == 1
+
+
+def test_a_leader_that_is_told_to_leave_gives_its_lease_back(tmp_path: Path, store: Store) -> None:
+    job, daemons = furnished(tmp_path, store)
+    try:
+        leader = until(lambda: leading(store), within_s=30)
+        until(lambda: list((tmp_path / "cloud").iterdir()), within_s=30)
+
+        os.kill(leader, signal.SIGTERM)
+        told_s = time.monotonic()
+        until(lambda: leading(store) not in (None, leader), within_s=60)
+        took_s = time.monotonic() - told_s
+
+        [gone] = [daemon for daemon in daemons if daemon.pid == leader]
+        assert gone.wait(10) == 0
+        until(lambda: ended(store, job), within_s=TRAINING_S + 60)
+    finally:
+        for daemon in daemons:
+            daemon.kill()
+            daemon.wait()
+
+    print(f"took over after {took_s:.1f} s; the lease is {LEASE.total_seconds():.0f} s")
+    found = store.job(job)
+    assert found is not None
+    assert took_s < LEASE.total_seconds() / 3
     assert (found.state, len(store.runs_of(job)), len(store.ledger_of(job))) == ("succeeded", 1, 1)
     assert len(list((tmp_path / "cloud").iterdir())) == 1
 

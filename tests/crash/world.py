@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ftorch.core.clock import Clock, ManualClock
+from ftorch.core.clock import Clock, ManualClock, Reading
 from ftorch.core.errors import ProviderUnavailableError, RateLimitedError
 from ftorch.core.ids import Ids
 from ftorch.core.money import Money
@@ -132,6 +132,11 @@ class Inline(Executor):
         return Future()
 
 
+def at_once(call: Callable[[], None]) -> None:
+    """Instead of a thread."""
+    call()
+
+
 def mortal(store: Store, fate: Fate) -> Store:
     """The same store, whose commits are boundaries from now on."""
 
@@ -183,7 +188,7 @@ class SharedGround(Ground):
         type(store).write(store, lambda tx: tx.run(f"UPDATE leases SET expires_at = 0 WHERE owner = 'daemon {daemon}'"))
 
     def rights(self, store: Store, clock: Clock, owner: str) -> Shared:
-        return Shared(store, clock, owner, lambda _provider: "acct", ttl=timedelta(hours=1))
+        return Shared(store, clock, owner, lambda _provider: "acct", ttl=timedelta(hours=1), begin=at_once)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -373,6 +378,8 @@ class World:
     def _born(self, number: int) -> tuple[Desk, Shared | None]:
         assert self.ground is not None
         store = mortal(self.ground.open(number), self.fate)
+        # A server has a clock of its own, which cannot be moved: here it goes with ours.
+        store.reading = Reading.of  # type: ignore[method-assign]
         provider = MortalProvider(self.cloud, self.kind, self.fate, can_find=self.can_find)
         context = Context(
             store=store,

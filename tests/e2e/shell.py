@@ -124,8 +124,8 @@ def until(question: Any, *, within_s: float = 60.0) -> Any:
 
 def _read_pid(path: Path) -> int | None:
     try:
-        return int(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return int(path.read_text().split()[0])
+    except (FileNotFoundError, ValueError, IndexError):
         return None
 
 

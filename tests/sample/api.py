@@ -45,11 +45,23 @@ class Upload(Answer):
     status: str
 
 
+class StoredUpload(Answer):
+    sha256: str
+    size: int = Field(alias="bytes")
+    created_at: AwareDatetime
+
+
+class UploadPage(Answer):
+    uploads: tuple[StoredUpload, ...]
+    next: str | None
+
+
 class Run(Answer):
     id: str
     tag: str
     status: str
     usd_per_hour: Decimal
+    created_at: AwareDatetime
     started_at: AwareDatetime | None
     ended_at: AwareDatetime | None
     released_at: AwareDatetime | None
@@ -135,6 +147,21 @@ def declare_upload(http: Http, sha256: str) -> Upload:
 
 def send_content(http: Http, sha256: str, file: Path) -> Upload:
     return http.change("PUT", f"/uploads/{sha256}", Upload, operation="stage", file=file)
+
+
+def uploads(http: Http) -> Iterator[StoredUpload]:
+    """All content of the account, page by page."""
+    params = {"limit": str(PAGE)}
+    while True:
+        page = http.read("/uploads", UploadPage, operation="staged_content", params=params)
+        yield from page.uploads
+        if page.next is None:
+            return
+        params["after"] = page.next
+
+
+def delete_upload(http: Http, sha256: str) -> Upload:
+    return http.change("DELETE", f"/uploads/{sha256}", Upload, operation="discard")
 
 
 def create_run(http: Http, run: NewRun, *, send_before: datetime) -> Run:

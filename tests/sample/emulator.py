@@ -9,6 +9,7 @@ GET    /runs/{id}/log?offset=
 GET    /runs/{id}/artifact/{file}   understands Range
 POST   /uploads                     declare content by its SHA-256; asked again, tells how far it is
 PUT    /uploads/{sha256}            send it
+DELETE /uploads/{sha256}            GET /uploads?after=&limit=   pages of what the account has sent
 GET    /machines   GET /account     GET /bill?start=&end=&after=&limit=
 """
 
@@ -47,6 +48,12 @@ def _with_unknown_status(reply: Reply) -> Reply:
     return replace(reply, body=json.dumps(value).encode())
 
 
+def _shuffled(reply: Reply) -> Reply:
+    """Newest first; where the next page begins stays as it is."""
+    value = json.loads(reply.body)
+    return replace(reply, body=json.dumps({**value, "runs": value["runs"][::-1]}).encode())
+
+
 def _rejected(request: Request, _value: str) -> Reply:
     order = json.loads(request.body)
     return error_with(422, "invalid", f"run {order['tag']} cannot be made with {order['env']}")
@@ -60,7 +67,10 @@ class AcmeEmulator(Emulator):
         Fault.REJECT: _rejected,
         Fault.NO_CAPACITY: lambda _request, _value: error_with(503, "no_capacity", "no machine of this type is free"),
     }
-    after: ClassVar[Mapping[Fault, After]] = {Fault.UNKNOWN_STATUS: _with_unknown_status}
+    after: ClassVar[Mapping[Fault, After]] = {
+        Fault.UNKNOWN_STATUS: _with_unknown_status,
+        Fault.SHUFFLED: _shuffled,
+    }
 
     def __init__(self, clock: MovableClock) -> None:
         super().__init__(clock)
@@ -108,7 +118,20 @@ def _declare(service: Service, request: Request) -> Reply:
 
 def _receive(service: Service, request: Request) -> Reply:
     sha256 = request.parts[1]
-    return json_reply({"sha256": sha256, "status": service.receive(sha256, request.body)})
+    return json_reply({"sha256": sha256, "status": service.receive(_account_of(request), sha256, request.body)})
+
+
+def _uploads(service: Service, request: Request) -> Reply:
+    query = request.query
+    limit = int(query.get("limit", "100"))
+    found, after = service.uploads_page(_account_of(request), after=query.get("after"), limit=limit)
+    rows = [{"sha256": one.sha256, "bytes": one.size, "created_at": rfc3339(one.created_at)} for one in found]
+    return json_reply({"uploads": rows, "next": after})
+
+
+def _drop(service: Service, request: Request) -> Reply:
+    service.drop(_account_of(request), request.parts[1])
+    return json_reply({"sha256": request.parts[1], "status": "missing"})
 
 
 def _create(service: Service, request: Request) -> Reply:
@@ -192,6 +215,8 @@ def _row_view(row: Row) -> dict[str, Any]:
 _ROUTES: Mapping[str, Callable[[Service, Request], Reply]] = {
     "POST /uploads": _declare,
     "PUT /uploads/{sha256}": _receive,
+    "GET /uploads": _uploads,
+    "DELETE /uploads/{sha256}": _drop,
     "POST /runs": _create,
     "GET /runs": _list,
     "GET /runs?tag": _list,

@@ -32,6 +32,7 @@ from ftorch.providers.base import (
     RunRef,
     RunState,
     Staged,
+    StagedContent,
 )
 from ftorch.providers.http import Http
 from sample import api
@@ -68,9 +69,9 @@ class AcmeProvider:
         self._account: str | None = None
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         """Reads ACME_API_KEY and, if set, ACME_URL. Sends nothing."""
-        settings, clock = Settings.from_env(env), SystemClock()
+        settings, clock = Settings.from_env(env), clock or SystemClock()
         return cls(Http("acme", settings.url, clock=clock, key=settings.key, key_variable=KEY_VARIABLE), clock)
 
     def check(self) -> Account:
@@ -116,9 +117,9 @@ class AcmeProvider:
     def find(self, keys: Collection[str]) -> Mapping[str, Sequence[RunRef]]:
         """A search by tag for a few keys, a walk over all runs of the account for many."""
         wanted, found = set(keys), dict[str, list[RunRef]]()
-        for run in self._carrying(wanted):
-            if run.tag in wanted:
-                found.setdefault(run.tag, []).append(self._ref(run))
+        carrying = [run for run in self._carrying(wanted) if run.tag in wanted]
+        for run in sorted(carrying, key=lambda run: (run.created_at, run.id)):
+            found.setdefault(run.tag, []).append(self._ref(run))
         return found
 
     def observe(self, refs: Collection[RunRef]) -> Mapping[RunRef, Observation]:
@@ -212,6 +213,15 @@ class AcmeProvider:
                 description=row.description,
                 run_key=row.tag if row.tag and installation_of(row.tag) else None,
             )
+
+    def staged_content(self) -> Iterator[StagedContent]:
+        """All that the account has uploaded. acme knows content by its hash alone."""
+        for upload in api.uploads(self._http):
+            yield StagedContent(upload.sha256, "", upload.created_at, upload.size, upload.sha256)
+
+    def discard(self, content: StagedContent) -> None:
+        """Delete it. Harmless when it is gone."""
+        api.delete_upload(self._http, content.id)
 
     def close(self) -> None:
         """Give back connections. Closing twice is harmless."""

@@ -65,6 +65,16 @@ class Row:
     tag: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Content that an account has sent."""
+
+    sha256: str
+    account: str
+    created_at: datetime
+    size: int
+
+
 @dataclass(slots=True)
 class Run:
     """One run. `order` is the body that made it."""
@@ -119,6 +129,7 @@ class Service:
         self.reads_until_ready = 2
         self.creates: Counter[str] = Counter()
         """Runs made, by tag."""
+        self.uploads: dict[str, Upload] = {}
         self.contents: dict[str, bytes] = {}
         self.received: Counter[str] = Counter()
         """How often each content was sent."""
@@ -141,12 +152,24 @@ class Service:
         self._reads[sha256] += 1
         return "ready" if self._reads[sha256] > self.reads_until_ready else "validating"
 
-    def receive(self, sha256: str, content: bytes) -> str:
+    def receive(self, account: str, sha256: str, content: bytes) -> str:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise RefusedError(422, "wrong_hash", f"the content does not have the SHA-256 {sha256}")
         self.received[sha256] += 1
         self.contents[sha256] = content
+        self.uploads[sha256] = Upload(sha256, account, self.clock.now(), len(content))
         return "validating"
+
+    def uploads_page(self, account: str, *, after: str | None, limit: int) -> tuple[Sequence[Upload], str | None]:
+        """What an account has sent, by hash, and the hash to go on after."""
+        ours = sorted((one for one in self.uploads.values() if one.account == account), key=lambda one: one.sha256)
+        rest = [one for one in ours if after is None or one.sha256 > after]
+        return rest[:limit], rest[limit - 1].sha256 if len(rest) > limit else None
+
+    def drop(self, account: str, sha256: str) -> None:
+        """Delete content; nothing is said of what is not there."""
+        if (upload := self.uploads.get(sha256)) and upload.account == account:
+            del self.uploads[sha256], self.contents[sha256], self._reads[sha256]
 
     # runs
 

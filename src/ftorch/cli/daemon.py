@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ftorch.cli.common import make_client
 from ftorch.cli.output import say
+
+if TYPE_CHECKING:
+    from ftorch.core.paths import Home
+    from ftorch.jobs.sign import AtWork
 
 
 @click.group()
@@ -35,35 +40,43 @@ def start() -> int:
     with make_client() as client:
         client.context()
         started = client.ensure_daemon(until_idle=False)
-    say("daemon started" if started else "a daemon is at work already")
+    say("daemon started" if started else "a daemon is at work already; it stays until `ftorch daemon stop`")
     return 0
 
 
 @daemon.command()
 def stop() -> int:
     """Ask the daemon to leave. What it was doing goes on with the next one."""
-    from ftorch.daemon.loop import read_pid
-
     with make_client() as client:
-        pid = read_pid(client.home)
-    if pid is None:
-        say("no daemon is at work")
+        found = _at_work(client.home)
+    if found is None:
         return 0
-    os.kill(pid, signal.SIGTERM)
-    say(f"daemon {pid} was asked to leave")
+    os.kill(found.pid, signal.SIGTERM)
+    say(f"daemon {found.pid} was asked to leave")
     return 0
 
 
 @daemon.command()
 def status() -> int:
     """Say whether a daemon is at work; exit code 9 when none is."""
-    from ftorch.daemon.loop import read_pid
-
     with make_client() as client:
-        pid = read_pid(client.home)
         home = client.home
-    if pid is None:
-        say(f"no daemon is at work in {home.root}")
+        found = _at_work(home)
+    if found is None:
         return 9
-    click.echo(f"daemon {pid} is at work in {home.root}; its log is {home.daemon_log}")
+    until = "" if found.stays else ", and leaves when nothing is left to do"
+    click.echo(f"daemon {found.pid} is at work in {home.root}{until}; its log is {home.daemon_log}")
     return 0
+
+
+def _at_work(home: Home) -> AtWork | None:
+    """The daemon, or None with the words for it said."""
+    from ftorch.jobs.leader import is_led
+    from ftorch.jobs.sign import at_work
+
+    found = at_work(home)
+    if found is None and is_led(home):
+        say(f"a daemon is just about to begin or to leave in {home.root}, or `ftorch db move` is at work there")
+    elif found is None:
+        say(f"no daemon is at work in {home.root}")
+    return found

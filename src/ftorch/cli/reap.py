@@ -1,4 +1,4 @@
-"""`ftorch reap`: what costs money and has no job, and training rows that nobody needs any more."""
+"""`ftorch reap`: what costs money and has no job, and rows that nobody needs any more, here or at providers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ftorch.cli.output import ago, print_json, say, table
 from ftorch.core.clock import SystemClock
 
 if TYPE_CHECKING:
-    from ftorch.jobs.reap import ReapReport, StrayView
+    from ftorch.jobs.reap import Content, ReapReport, StrayView
 
 _LEFT = 6
 
@@ -21,7 +21,7 @@ _LEFT = 6
 @click.option("--yes", "-y", is_flag=True, help="End them: cancel, release, book, delete.")
 @json_option
 def reap(providers: tuple[str, ...], *, yes: bool, as_json: bool) -> int:
-    """List runs that cost money and that no job answers for, and training rows that no job needs.
+    """List runs that cost money and that no job answers for, and training rows that no job needs, here or at providers.
 
     Nothing is touched without --yes. Exit code 6: something is left, or a provider did not answer.
     """
@@ -66,10 +66,18 @@ def _show(report: ReapReport, *, yes: bool) -> None:
         )
     else:
         say(f"no run of installation {report.installation} is without its job")
+    for content in report.contents:
+        say(f"{content.provider}: {content.name or content.id}, {content.size} bytes, {_fate(content)}")
     for folder in report.leftovers:
         say(f"{folder.path}: no job needs it{', deleted' if folder.is_gone else ''}")
-    if not yes and (report.strays or report.leftovers):
+    if not yes and (report.strays or report.contents or report.leftovers):
         say("hint: `ftorch reap --yes` ends and deletes them; `ftorch jobs adopt KEY MANIFEST` keeps a run")
+
+
+def _fate(content: Content) -> str:
+    if content.is_gone:
+        return "no job needs it, deleted"
+    return f"left: {content.left}" if content.left else "no job needs it"
 
 
 def _outcome(stray: StrayView) -> str:

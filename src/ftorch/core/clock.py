@@ -6,15 +6,20 @@ is boot time, which counts the hours a laptop slept.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from functools import cache
+from pathlib import Path
+from typing import Protocol, Self
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SMALL_OFFSET = timedelta(seconds=2)
 _TAKEN_OVER_S = 3600.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock(Protocol):
@@ -28,9 +33,50 @@ class Clock(Protocol):
         """Seconds since the machine started, sleep included; only differences mean something."""
         ...
 
+    def boot_id(self) -> str:
+        """Which start of which machine `boot_s` counts from: readings under two names cannot be compared."""
+        ...
+
     def sleep(self, seconds: float) -> None:
         """Wait. A manual clock moves instead."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a clock that nobody sets showed. Kept with a row, it tells another process how long ago that was."""
+
+    clock: str
+    seconds: float
+
+    @classmethod
+    def of(cls, clock: Clock) -> Self:
+        """The boot time of this machine."""
+        return cls(clock.boot_id(), clock.boot_s())
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The reverse of `str`."""
+        clock, _, seconds = text.rpartition(" ")
+        return cls(clock, float(seconds))
+
+    def __str__(self) -> str:
+        return f"{self.clock} {self.seconds:.6f}"
+
+    def since(self, earlier: Reading) -> timedelta | None:
+        """How long ago that was; None where it was read from another clock, or this one was set back after all."""
+        if self.clock != earlier.clock or self.seconds < earlier.seconds:
+            return None
+        return timedelta(seconds=self.seconds - earlier.seconds)
+
+
+@cache
+def _boot_id() -> str:
+    """Linux names each boot. Elsewhere a process knows its own readings alone."""
+    try:
+        return f"boot-{_BOOT_ID.read_text().strip()}"
+    except OSError:
+        return f"process-{secrets.token_hex(8)}"
 
 
 class SystemClock:
@@ -44,6 +90,9 @@ class SystemClock:
         if hasattr(time, "CLOCK_BOOTTIME"):
             return time.clock_gettime(time.CLOCK_BOOTTIME)
         return time.monotonic()
+
+    def boot_id(self) -> str:
+        return _boot_id()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -79,6 +128,9 @@ class SteadyClock:
     def boot_s(self) -> float:
         return self._clock.boot_s()
 
+    def boot_id(self) -> str:
+        return self._clock.boot_id()
+
     def sleep(self, seconds: float) -> None:
         self._clock.sleep(seconds)
 
@@ -89,12 +141,16 @@ class ManualClock:
     def __init__(self, start: datetime = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)) -> None:
         self._now = start
         self._boot_s = 1000.0
+        self._boots = 1
 
     def now(self) -> datetime:
         return self._now
 
     def boot_s(self) -> float:
         return self._boot_s
+
+    def boot_id(self) -> str:
+        return f"boot-{self._boots}"
 
     def sleep(self, seconds: float) -> None:
         self.advance(seconds)
@@ -107,6 +163,11 @@ class ManualClock:
     def jump(self, seconds: float) -> None:
         """Set the wall clock, as a person or a time server does; boot time does not know."""
         self._now += timedelta(seconds=seconds)
+
+    def reboot(self) -> None:
+        """Start the machine anew: boot time begins again, under another name."""
+        self._boots += 1
+        self._boot_s = 0.0
 
 
 def to_micros(moment: datetime) -> int:

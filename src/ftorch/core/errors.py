@@ -133,11 +133,10 @@ class BudgetError(FtorchError):
 
 
 class ProviderError(FtorchError):
-    """A provider did not do what was asked. Whether to try again is a property of the class."""
+    """A provider did not do what was asked."""
 
     code = "provider"
     exit_code = 6
-    is_retryable: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -158,14 +157,12 @@ class ProviderUnavailableError(ProviderError):
     """Nothing happened at the provider: the request never left, or a read failed."""
 
     code = "provider_unavailable"
-    is_retryable = True
 
 
 class RateLimitedError(ProviderError):
     """The provider asks for a pause of `retry_after_s` seconds."""
 
     code = "rate_limited"
-    is_retryable = True
 
     def __init__(self, message: str, *, retry_after_s: float, provider: str, operation: str) -> None:
         super().__init__(message, provider=provider, operation=operation)
@@ -176,14 +173,12 @@ class NoCapacityError(ProviderError):
     """The placement has no machine now; the next placement may."""
 
     code = "no_capacity"
-    is_retryable = True
 
 
 class HardwareError(ProviderError):
     """The machine that was rented does not work."""
 
     code = "hardware"
-    is_retryable = True
 
 
 class RunRejectedError(ProviderError):

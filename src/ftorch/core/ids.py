@@ -17,6 +17,8 @@ from ftorch.core.clock import from_micros, to_micros
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, as the ULID specification has it
 _RUN_KEY = re.compile(r"^ft-(?P<installation>[0-9a-z]{6})-(?P<ulid>[0-9a-z]{26})$")
 
+_MARK = re.compile(r"\bft-(?P<installation>[0-9a-z]{6})-")
+
 
 def _encode(number: int, length: int) -> str:
     return "".join(_ALPHABET[(number >> 5 * place) & 31] for place in reversed(range(length)))
@@ -49,6 +51,12 @@ def run_key(installation: str, ulid: str) -> str:
 def installation_of(key: str) -> str | None:
     """The installation that made a key; None when it is not one of ours at all."""
     found = _RUN_KEY.match(key)
+    return found["installation"] if found else None
+
+
+def mark_in(name: str) -> str | None:
+    """The installation whose mark stands in a name, wherever in it; None: nobody's."""
+    found = _MARK.search(name)
     return found["installation"] if found else None
 
 

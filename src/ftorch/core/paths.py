@@ -42,6 +42,16 @@ class Home:
         return self.root / "daemon.lock"
 
     @property
+    def daemon_pid(self) -> Path:
+        """Who leads, for people and programs; see `jobs.sign`."""
+        return self.root / "daemon.pid"
+
+    @property
+    def daemon_stay(self) -> Path:
+        """There while somebody asks that the daemon stay when it is idle."""
+        return self.root / "daemon.stay"
+
+    @property
     def daemon_log(self) -> Path:
         return self.root / "daemon.log"
 

@@ -26,7 +26,7 @@ class SpendSource(StrEnum):
 
 
 class EntryKind(StrEnum):
-    """What a ledger entry is. An estimate never is one."""
+    """What a ledger entry is. An estimate never is one. `sql.SPEND_KINDS` are those whose sum is spend."""
 
     PROVISIONAL = "provisional"
     BILLED = "billed"
@@ -35,10 +35,6 @@ class EntryKind(StrEnum):
     """Outside spend."""
     CREDIT = "credit"
     """Beside spend: shown, not subtracted."""
-
-
-SPEND_KINDS = (EntryKind.PROVISIONAL, EntryKind.BILLED, EntryKind.ADJUSTED)
-"""The kinds whose sum is spend."""
 
 
 @dataclass(frozen=True, slots=True)

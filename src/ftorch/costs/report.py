@@ -11,9 +11,8 @@ from decimal import Decimal
 
 from ftorch.core.errors import UsageError
 from ftorch.core.money import Money
-from ftorch.store import JobRow, LedgerRow
+from ftorch.store import JobRow, LedgerRow, sql
 
-_SPEND = frozenset({"provisional", "billed", "adjusted"})
 UNLABELLED = "(unlabelled)"
 OUTSIDE = "(no job)"
 
@@ -59,7 +58,7 @@ def spend_report(
     `by` is job, name, provider, model, method, month, or `label:KEY`.
     """
     key_of = _grouping(by, jobs)
-    counted = [entry for entry in entries if entry.kind in _SPEND and _within(entry.period_start, start, end)]
+    counted = [entry for entry in entries if entry.kind in sql.SPEND_KINDS and _within(entry.period_start, start, end)]
     groups: dict[str, list[LedgerRow]] = defaultdict(list)
     for entry in counted:
         groups[key_of(entry)].append(entry)

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import os
-import platform
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import structlog
 
 from ftorch.core import log as logging
 from ftorch.core.errors import FtorchError, UsageError
-from ftorch.core.files import write_text
-from ftorch.core.paths import Home
+from ftorch.core.host import host_id
+from ftorch.daemon.heap import share_heap
+from ftorch.daemon.leave import Leaving
 from ftorch.daemon.watch import serve_metrics
 from ftorch.daemon.watchdog import Watchdog
 from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine, Tick
-from ftorch.jobs.leader import is_led, leadership
+from ftorch.jobs.leader import leadership
 from ftorch.jobs.meter import metered
 from ftorch.jobs.rights import Alone, Rights, Shared
+from ftorch.jobs.sign import Sign
 from ftorch.manifest.credentials import secret_values
 from ftorch.store import sql
 
@@ -37,16 +36,8 @@ _BUSY_S = 1.0
 _QUIET_S = 5.0
 _SHORTEST_S = 0.02
 _REST = 4.0
-_PID = "daemon.pid"
 
 log = structlog.get_logger()
-
-
-def read_pid(home: Home) -> int | None:
-    """The process that leads this installation, or None. The lock says whether there is one, the file who."""
-    if not is_led(home):
-        return None
-    return int((home.root / _PID).read_text())
 
 
 class Daemon:
@@ -59,9 +50,12 @@ class Daemon:
         self._until_idle = until_idle
         self._once = once
         self._stop = threading.Event()
+        self._leaving = Leaving(self._stop)
+        self._sign = Sign(context.home)
 
     def run(self) -> None:
         """Lead and work. Raises UsageError when another daemon leads this installation."""
+        share_heap()
         redactor = logging.configure(file=self._context.home.daemon_log, secrets=secret_values(self._context.env))
         self._context = replace(self._context, conceal=redactor.conceal)
         try:
@@ -70,12 +64,11 @@ class Daemon:
             logging.silence()
 
     def _work_while_needed(self) -> None:
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
-        while self._lead() and self._until_idle and not self._stop.is_set() and self._has_work():
-            # A job that came in between the last tick and the end of our leadership found us leading and started no
-            # daemon of its own: lead again.
-            log.info("more work came in")
+        with self._leaving:
+            while self._lead() and self._until_idle and not self._stop.is_set() and self._has_work():
+                # A job that came in between the last tick and the end of our leadership found us leading and started
+                # no daemon of its own: lead again.
+                log.info("more work came in")
 
     def _lead(self) -> bool:
         """Lead and work until there is nothing to do; False when somebody else leads."""
@@ -90,14 +83,24 @@ class Daemon:
             return is_ours
 
     def _work_watched(self) -> None:
-        """Work with the numbers served, where somebody asked for them."""
-        server = self._serve()
-        self._metrics = server.metrics if server else None
+        """Work under our sign and the watchdog, which also looks after the way out, with the numbers served."""
+        self._sign.show(stays=False)
+        server = None
         try:
-            self._work()
+            server = self._serve()
+            self._metrics = server.metrics if server else None
+            # Only from here on nothing can keep us from working: `daemon start` waits for this.
+            self._sign.show(stays=self._stays)
+            with Watchdog(self._context.clock, self._context.store.is_stuck) as watchdog, self._rights() as rights:
+                self._work(self._engine(rights), rights, watchdog)
         finally:
             if server is not None:
                 server.stop()
+            self._sign.take_down()
+
+    @property
+    def _stays(self) -> bool:
+        return not self._until_idle and not self._once
 
     def _serve(self) -> Server | None:
         """A daemon that a submit has started goes on without: nobody would see it fail, and paid runs need it."""
@@ -122,7 +125,7 @@ class Daemon:
         if not context.store.is_shared:
             yield Alone()
             return
-        owner = f"{platform.node()}/{os.getpid()}/{context.ids.ulid(context.clock.now())}"
+        owner = f"{host_id(context.home)}/{os.getpid()}/{context.ids.ulid(context.clock.now())}"
         shared = Shared(context.store, context.clock, owner, context.account)
         shared.start()
         try:
@@ -130,39 +133,47 @@ class Daemon:
         finally:
             shared.close()
 
-    def _work(self) -> None:
-        with self._rights() as rights:
-            self._work_with(self._engine(rights))
-
-    def _work_with(self, engine: Engine) -> None:
-        write_text(self._context.home.root / _PID, str(os.getpid()))
+    def _work(self, engine: Engine, rights: Rights, watchdog: Watchdog) -> None:
         log.info("daemon started", home=str(self._context.home.root), pid=os.getpid())
-        with Watchdog(self._context.clock, self._context.store.is_stuck) as watchdog:
-            while not self._stop.is_set():
-                watchdog.feed()
-                if self._pass(engine):
-                    break
+        self._leaving.wakes(engine.progressed.set)
+        while not self._stop.is_set():
+            watchdog.feed()
+            if self._pass(engine, rights):
+                break
         if self._stop.is_set():
-            self._leave()
+            self._leave(engine, rights)
         engine.close()
         log.info("daemon is idle", pid=os.getpid())
 
-    def _pass(self, engine: Engine) -> bool:
+    def _pass(self, engine: Engine, rights: Rights) -> bool:
         """One tick and the pause after it. True: there is nothing left to do."""
         started_s = self._context.clock.boot_s()
+        self._stay_if_asked()
         engine.progressed.clear()
+        could_act = rights.are_settled()
         tick = self._tick(engine)
         if tick is None:
             self._stop.wait(_QUIET_S)
             return False
         if self._until_idle and tick.is_idle(self._context.clock.now()):
             return True
-        if self._once and not tick.under_way and not engine.progressed.is_set():
-            return True
+        if self._once:
+            # A tick before we knew what we lead has only asked for it.
+            is_all_done = could_act and rights.are_settled()
+            if is_all_done and not tick.under_way and not engine.progressed.is_set():
+                return True
         # Many steps end while one tick is computed: the next one waits, so that ticks take a fifth of one core at most.
         self._stop.wait(min(_BUSY_S, _REST * (self._context.clock.boot_s() - started_s)))
-        engine.progressed.wait(self._pause_s(tick))
+        if not self._stop.is_set():
+            engine.progressed.wait(self._pause_s(tick))
         return False
+
+    def _stay_if_asked(self) -> None:
+        """`ftorch daemon start` found us at work."""
+        if self._until_idle and self._context.home.daemon_stay.exists():
+            log.info("daemon stays", pid=os.getpid())
+            self._until_idle = False
+            self._sign.show(stays=True)
 
     def _pause_s(self, tick: Tick) -> float:
         """Until something is due; other processes add and cancel jobs meanwhile, and are not kept waiting long."""
@@ -187,15 +198,17 @@ class Daemon:
     def _has_work(self) -> bool:
         return bool(self._context.store.read().scalar(sql.HAS_WORK))
 
-    def _leave(self) -> None:
+    def _leave(self, engine: Engine, rights: Rights) -> None:
         """Exit at once. A thread may be inside a create that blocks for minutes: its intent is in the database, the
         next daemon finds the run, and waiting here would only be ended by a harder signal.
+
+        What hangs on the way is ended by `Leaving`.
         """
         log.info("daemon leaves", pid=os.getpid())
+        engine.halt()
+        rights.close()
         self._context.store.close()
+        self._sign.take_down()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._stop.set()

@@ -62,6 +62,8 @@ class Fault(StrEnum):
     """402."""
     UNKNOWN_STATUS = "unknown_status"
     """Every run in the answer has a status that nobody ever documented."""
+    SHUFFLED = "shuffled"
+    """Every list in the answer is in another order."""
     CUT = "cut"
     """The connection ends after half of the body."""
     DAMAGED = "damaged"

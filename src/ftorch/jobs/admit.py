@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from ftorch.core.errors import UsageError
+from ftorch.core.host import host_id
 from ftorch.costs import budget
 from ftorch.costs.estimate import Estimate
 from ftorch.jobs.allowance import rules
 from ftorch.jobs.context import Context
 from ftorch.jobs.plan import Resolved
 from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobReason, JobState, Purpose
+from ftorch.jobs.submit import never_was_in
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import RunState
 from ftorch.store import JobRow, RunRow, Store, Transaction, sql
@@ -70,7 +70,7 @@ def job_row(context: Context, resolved: Resolved, dataset: Path, *, hold_micro: 
         limit_micro=plan.budget.limit.micro if plan.budget else None,
         hold_micro=hold_micro,
         labels=json.dumps(dict(plan.labels), sort_keys=True),
-        host=platform.node(),
+        host=host_id(context.home),
         created_at=now,
         next_at=now,
     )
@@ -121,7 +121,7 @@ def ask_retry(context: Context, job_id: str) -> JobRow:
     def change(tx: Transaction) -> bool:
         for run in runs:
             if run.state is None and run.sent_at is not None:
-                _close_unseen(tx, run, now)
+                never_was_in(context, tx, run, RunState.ABSENT, "a person says that it does not exist")
             elif run.ended_at is None or run.fetched_at is None:
                 tx.update_run(run, failures=0, bad_fetches=0, next_at=now)
         return context.change_job_in(
@@ -141,12 +141,6 @@ def ask_retry(context: Context, job_id: str) -> JobRow:
     if not context.store.write(change):
         return ask_retry(context, job_id)
     return _must(context, job_id)
-
-
-def _close_unseen(tx: Transaction, run: RunRow, now: datetime) -> None:
-    """Close a run that nobody ever saw, on a person's word."""
-    closed = dict.fromkeys(("ended_at", "released_at", "charged_at", "settled_at"), now)
-    tx.update_run(run, state=RunState.ABSENT.value, hold_micro=0, **closed)
 
 
 def difference(store: Store, plan: Plan) -> list[tuple[str, str, str]]:

@@ -13,7 +13,6 @@ from ftorch.jobs.allowance import bound
 from ftorch.jobs.bundle import make_bundle
 from ftorch.jobs.context import Context
 from ftorch.jobs.leader import is_led
-from ftorch.jobs.opening import INSTALLATION
 from ftorch.jobs.plan import Resolved
 from ftorch.jobs.serial import placement_text, staged_text
 from ftorch.jobs.states import JobState, Purpose
@@ -21,7 +20,7 @@ from ftorch.jobs.strays import ours, rows_of
 from ftorch.jobs.submit import insert_duplicate
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import Capabilities, Placement, Provider, RunRef, RunState, Staged
-from ftorch.store import JobRow, RunRow, Transaction
+from ftorch.store import JobRow, RunRow, Transaction, sql
 
 _STAGE_TRIES = 60
 _STAGE_AGAIN_S = 5.0
@@ -67,7 +66,10 @@ def adopt(context: Context, resolved: Resolved, key: str) -> JobRow:
     placement = _placement(provider, plan, found[0])
 
     def change(tx: Transaction) -> None:
-        tx.put_meta(INSTALLATION, mark)
+        if mark != (tx.scalar(sql.GET_META, key=sql.INSTALLATION) or context.installation):
+            # Asked again here: somebody may have submitted meanwhile, and his runs carry the mark that is there.
+            _check_no_jobs(tx, key, mark, context.installation)
+            tx.put_meta(sql.INSTALLATION, mark)
         tx.insert_job(job, plan.to_json())
         tx.add_event(context.event(job.id, None, "submitted", str(resolved.manifest_path)))
         run = _run_row(context, tx, job, plan, placement, provider.capabilities, found[0])
@@ -89,17 +91,21 @@ def _check(context: Context, key: str) -> str:
         raise UsageError(f"run {key} has its job already: {row.job_id}", hint=f"run `ftorch wait {row.job_id}`")
     if mark == context.installation:
         return mark
-    if context.store.jobs():
-        raise UsageError(
-            f"run {key} belongs to the installation {mark}; this one is {context.installation} and has jobs of its own",
-            hint="set FTORCH_HOME to an empty folder and adopt it there",
-        )
+    _check_no_jobs(context.store.read(), key, mark, context.installation)
     if is_led(context.home):
         raise UsageError(
             "a daemon is at work with this database, under the mark that it has now",
             hint="run `ftorch daemon stop`, then adopt",
         )
     return mark
+
+
+def _check_no_jobs(tx: Transaction, key: str, mark: str, ours: str) -> None:
+    if tx.scalar(sql.count("jobs")):
+        raise UsageError(
+            f"run {key} belongs to the installation {mark}; this one is {ours} and has jobs of its own",
+            hint="set FTORCH_HOME to an empty folder and adopt it there",
+        )
 
 
 def _find(context: Context, plan: Plan, key: str) -> tuple[Provider, Sequence[RunRef]]:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from ftorch.core.errors import HardwareError
 from ftorch.jobs.context import Context
-from ftorch.jobs.decide import quiet_until, why_stop
+from ftorch.jobs.decide import why_stop
+from ftorch.jobs.quiet import quiet_left
 from ftorch.jobs.serial import changes, progress_text, ref
 from ftorch.jobs.states import STOP_WORDS, JobReason
 from ftorch.jobs.submit import order_for
@@ -72,8 +73,10 @@ def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> boo
     if not news:
         return False
 
+    reading = context.reading()
+
     def quiet(run: RunRow) -> bool:
-        return context.clock.now() < quiet_until(run, provider.capabilities)
+        return bool(quiet_left(context, run, provider.capabilities, reading))
 
     def change(tx: Transaction) -> None:
         for run, observation in news:
@@ -93,13 +96,15 @@ def _still_open(tx: Transaction, run: RunRow, seen: Observation, is_quiet: Calla
     current = tx.one(RunRow, sql.RUN, key=run.key)
     if current is None or current.ended_at is not None or current.sends != run.sends:
         return None
-    is_older = current.observed_at is not None and current.observed_at > seen.observed_at
+    # Only where somebody has looked since: moments of two clocks, or of one that was set, say nothing about the order.
+    since = current.observed_at if current.observed_at != run.observed_at else None
+    is_older = since is not None and since > seen.observed_at
     is_early = seen.state is RunState.ABSENT and is_quiet(current)
     return None if is_older or is_early else current
 
 
 def _is_news(run: RunRow, seen: Observation) -> bool:
-    if run.observed_at is None or seen.observed_at - run.observed_at >= _KEEP_FRESH:
+    if run.observed_at is None or abs(seen.observed_at - run.observed_at) >= _KEEP_FRESH:
         return True
     if seen.state is RunState.ABSENT or run.absent_at is not None:
         return True

@@ -38,11 +38,20 @@ def _laid(plan: Plan, dataset: Path, folder: Path) -> Bundle:
     if plan.from_adapter:
         shutil.copytree(plan.from_adapter.path, folder / START_ADAPTER, dirs_exist_ok=True)
         _check_start(folder / START_ADAPTER / WEIGHTS, plan.from_adapter)
-    write_text(folder / SPEC, json.dumps(trainer_spec(plan), indent=1, sort_keys=True))
+    write_text(folder / SPEC, _spec_text(plan))
     files = {
         path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
     }
     return Bundle(folder, _digest(files), files)
+
+
+def hashes_of(plan: Plan) -> frozenset[str]:
+    """The hashes of a bundle's files, and the bundle's own, as far as the plan alone tells them."""
+    facts = plan.dataset
+    files = {SPEC: hashlib.sha256(_spec_text(plan).encode()).hexdigest(), TRAIN: facts.train_sha256}
+    if facts.validation_sha256:
+        files[VALIDATION] = facts.validation_sha256
+    return frozenset({*files.values(), _digest(files)})
 
 
 def trainer_spec(plan: Plan) -> dict[str, Any]:
@@ -74,6 +83,10 @@ def trainer_spec(plan: Plan) -> dict[str, Any]:
         case Dpo():
             spec["beta"] = method.beta
     return spec
+
+
+def _spec_text(plan: Plan) -> str:
+    return json.dumps(trainer_spec(plan), indent=1, sort_keys=True)
 
 
 _SAME_NAME = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ftorch.core.clock import Clock
+from ftorch.core.clock import Clock, Reading
 from ftorch.core.errors import CredentialsError, StoreError
+from ftorch.core.host import is_here
 from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
 from ftorch.manifest.plan import Plan
@@ -40,6 +40,7 @@ class Context:
     """Told every secret that a step is given, before it has it: the log must not show it."""
     caps: Sequence[Cap] = ()
     _accounts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    _first_looks: dict[str, Reading] = field(default_factory=dict, repr=False, compare=False)
 
     def plan(self, job: JobRow) -> Plan:
         """The job's plan. Raises StoreError for one that this version cannot read."""
@@ -53,7 +54,7 @@ class Context:
 
     def has_files_of(self, job: JobRow) -> bool:
         """The job's frozen rows lie here, and its adapter may be brought here."""
-        return not self.store.is_shared or self.home.is_shared or job.host == platform.node()
+        return not self.store.is_shared or self.home.is_shared or is_here(job.host, self.home)
 
     def account(self, provider: str) -> str:
         """Whose account the provider's credentials open: asked once per process, for they are read once."""
@@ -84,6 +85,14 @@ class Context:
         values = {name: self.env[place] for name, place in places.items()}
         self.conceal(values.values())
         return values
+
+    def reading(self) -> Reading:
+        """What the clock shows by which everybody who shares the database measures."""
+        return self.store.reading(self.clock)
+
+    def first_look(self, key: str, now: Reading) -> Reading:
+        """When this process first asked how long ago a run was sent and nobody could tell."""
+        return self._first_looks.setdefault(key, now)
 
     def change_job(self, job: JobRow, event: str = "", words: str = "", /, **changes: object) -> bool:
         """Change a job that is still as it was read, with its event, in one commit. False: it had changed."""

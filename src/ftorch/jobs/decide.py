@@ -69,7 +69,7 @@ def decide(
         state = _open_state(job, last)
         return Decision(state, JobReason.SUBMIT_UNKNOWN if state is JobState.UNKNOWN else None, steps)
     if RunState(last.state or RunState.FAILED) is RunState.SUCCEEDED:
-        return _after_success(job, last, runs, steps)
+        return _after_success(job, last, runs, steps, now)
     if not _all_done(runs):
         return Decision(JobState.CANCELLING if job.desired == CANCELLED else JobState(job.state), None, steps)
     ended = _after_a_bad_end(job, runs, now, policy_of())
@@ -199,24 +199,17 @@ def _allowed_until(run: RunRow, capabilities: Capabilities) -> datetime | None:
     return began + timedelta(seconds=allowed_s) + _LAST_SAVE
 
 
-def may_send_again(run: RunRow, now: datetime, capabilities: Capabilities, *, is_search_proven: bool) -> bool:
+def may_send_again(run: RunRow, capabilities: Capabilities, *, is_quiet: bool, is_search_proven: bool) -> bool:
     """After a complete search that found nothing: a second create under the same key cannot make a second run.
 
-    Either the provider refuses it, or the first create has ended by now and there was only one. An empty search proves
-    that only in an account where the same search has once found a run of ours.
+    Either the provider refuses it, or the quiet time is over, so that the first create has ended, and there was only
+    one. An empty search proves that only in an account where the same search has once found a run of ours.
     """
     if capabilities.client_chosen_id:
         return True
-    if capabilities.find is Find.NONE or run.sends > 1 or not is_search_proven:
+    if capabilities.find is Find.NONE or run.sends > 1 or run.observed_at is not None:
         return False
-    return now >= quiet_until(run, capabilities)
-
-
-def quiet_until(run: RunRow, capabilities: Capabilities) -> datetime:
-    """Until then a create that was sent may still become visible."""
-    if run.send_before is None:
-        return run.created_at
-    return run.send_before + timedelta(seconds=capabilities.create_timeout_s + capabilities.visibility_lag_s)
+    return is_search_proven and not is_quiet
 
 
 def _open_state(job: JobRow, run: RunRow) -> JobState:
@@ -233,7 +226,9 @@ def _open_state(job: JobRow, run: RunRow) -> JobState:
             return JobState.RUNNING
 
 
-def _after_success(job: JobRow, last: RunRow, runs: Sequence[RunRow], steps: tuple[Step, ...]) -> Decision:
+def _after_success(
+    job: JobRow, last: RunRow, runs: Sequence[RunRow], steps: tuple[Step, ...], now: datetime
+) -> Decision:
     if is_to_fetch(last) and last.bad_fetches >= FETCH_TRIES and job.desired == RUN:
         return Decision(JobState.FAILED, JobReason.ARTIFACT, steps)
     if not _all_done(runs):
@@ -243,7 +238,7 @@ def _after_success(job: JobRow, last: RunRow, runs: Sequence[RunRow], steps: tup
     if job.desired == CANCELLED:
         return Decision(JobState.CANCELLED, JobReason.CANCELLED_BY_USER, steps)
     if _is_asked_for(job, runs):
-        return Decision(JobState.SUBMITTING, None, (*steps, Step(StepKind.OPEN_RUN)))
+        return Decision(JobState.SUBMITTING, None, (*steps, _next_run(job)) if job.next_at <= now else steps)
     return Decision(JobState.FAILED, JobReason.ARTIFACT, steps)
 
 
@@ -260,7 +255,7 @@ def _after_a_bad_end(job: JobRow, runs: Sequence[RunRow], now: datetime, policy:
     is_asked_for = _is_asked_for(job, runs)
     if is_asked_for or _may_retry(last, here, policy):
         is_due = job.next_at <= now and (is_asked_for or next_run_at(last, len(here)) <= now)
-        return Decision(JobState.SUBMITTING, None, (Step(StepKind.OPEN_RUN),) if is_due else ())
+        return Decision(JobState.SUBMITTING, None, (_next_run(job),) if is_due else ())
     if _moves_on(job, last, policy):
         return Decision(JobState.STAGING, None, (Step(StepKind.NEXT_PROVIDER),))
     return Decision(JobState.LOST if last.state == RunState.ABSENT else JobState.FAILED, _reason(last))
@@ -269,6 +264,11 @@ def _after_a_bad_end(job: JobRow, runs: Sequence[RunRow], now: datetime, policy:
 def _is_asked_for(job: JobRow, runs: Sequence[RunRow]) -> bool:
     """A person has asked for one more run than there are."""
     return sum(run.purpose == Purpose.TRAIN for run in runs) < job.granted
+
+
+def _next_run(job: JobRow) -> Step:
+    """A run needs what is staged, and that may have been deleted since the last one."""
+    return Step(StepKind.STAGE if job.staged is None else StepKind.OPEN_RUN)
 
 
 def next_run_at(last: RunRow, runs: int) -> datetime:

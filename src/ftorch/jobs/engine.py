@@ -19,10 +19,11 @@ from structlog.contextvars import bound_contextvars
 from ftorch.core.errors import FtorchError
 from ftorch.jobs import advance, bills, stage, submit
 from ftorch.jobs.caps import Caps
+from ftorch.jobs.claims import claim_of, note_wait
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import Policy, decide, moments
 from ftorch.jobs.fetch import fetch
-from ftorch.jobs.lanes import Lanes, Pool, Work
+from ftorch.jobs.lanes import Lanes, Pool, Threads, Work
 from ftorch.jobs.meter import OK, Meter, Unmetered
 from ftorch.jobs.mirror import Mirror
 from ftorch.jobs.outcomes import note_failure, outcome_of, words_of
@@ -51,7 +52,13 @@ _RUN_STEPS: Mapping[StepKind, Callable[[Context, JobRow, RunRow], None]] = {
     StepKind.CHARGE: bills.charge,
     StepKind.SETTLE: bills.settle,
 }
-_URGENT = frozenset({StepKind.CANCEL, StepKind.RELEASE, StepKind.FIND, StepKind.ABANDON})
+_THREADS = {
+    StepKind.CANCEL: Threads.URGENT,
+    StepKind.RELEASE: Threads.URGENT,
+    StepKind.ABANDON: Threads.URGENT,
+    StepKind.FIND: Threads.FINDS,
+    StepKind.SUBMIT: Threads.CREATES,
+}
 _NEEDS_FILES = frozenset({StepKind.STAGE, StepKind.FETCH})
 """Steps that any daemon may do that has the job's files, under a claim; all others are the leader's."""
 _ASKS_NOBODY = frozenset({StepKind.ABANDON, StepKind.OPEN_RUN, StepKind.NEXT_PROVIDER})
@@ -145,6 +152,10 @@ class Engine:
         """Wait for the steps that are under way. The daemon does not call it when it must leave at once."""
         self._lanes.close()
 
+    def halt(self) -> None:
+        """Begin no more steps. Those under way end with the process, which is about to."""
+        self._lanes.halt()
+
     def _due_jobs(self, changed: set[str], now: datetime) -> set[str]:
         if self._context.clock.boot_s() - self._looked_at_all_s >= _LOOK_AT_ALL_S:
             self._looked_at_all_s = self._context.clock.boot_s()
@@ -230,6 +241,9 @@ class Engine:
         if new.state in TERMINAL:
             changes |= {"ended_at": now, "hold_micro": 0}
             self._policies.pop(job.id, None)
+        if new.state is JobState.SUCCEEDED:
+            # What it waited for on its way says nothing about how it went.
+            changes["detail"] = ""
         self._context.change_job_in(tx, job, f"job {new.state}", new.reason or "", **changes)
 
     def _begin(self, job: JobRow, step: Step) -> None:
@@ -244,14 +258,23 @@ class Engine:
                 lane=_place(job, step)[0],
                 call=partial(self._guarded, job, step),
                 cost=0.0 if step.kind in _ASKS_NOBODY else 1.0,
-                is_urgent=step.kind in _URGENT,
+                threads=_THREADS.get(step.kind, Threads.STEPS),
             )
         )
 
     def _may(self, job: JobRow, step: Step) -> bool:
-        if step.kind in _NEEDS_FILES:
-            return self._context.has_files_of(job)
-        return self._rights.leads(*_place(job, step))
+        if step.kind not in _NEEDS_FILES:
+            return self._rights.leads(*_place(job, step))
+        now = self._context.clock.now()
+        if not self._context.has_files_of(job):
+            if self._rights.leads(*_place(job, step)):
+                note_wait(self._context, self._rights, job, step, now)
+            return False
+        taken_s = self._rights.taken_for_s(claim_of(job, step))
+        if taken_s:
+            free_at = now + timedelta(seconds=taken_s)
+            self._wakes[job.id] = min(free_at, self._wakes.get(job.id, free_at))
+        return not taken_s
 
     def _guarded(self, job: JobRow, step: Step) -> None:
         about = {"job": job.id, "run": step.run.key} if step.run else {"job": job.id}
@@ -278,12 +301,12 @@ class Engine:
     def _carry_out(self, job: JobRow, runs: Sequence[RunRow], step: Step) -> None:
         match step:
             case Step(StepKind.STAGE):
-                with self._rights.claimed(job.id) as is_ours:
+                with self._rights.claimed(claim_of(job, step)) as is_ours:
                     if is_ours:
                         stage.stage(self._context, job)
             case Step(StepKind.FETCH, RunRow() as run):
                 self._context.check_account(run)
-                with self._rights.claimed(run.key) as is_ours:
+                with self._rights.claimed(claim_of(job, step)) as is_ours:
                     if is_ours:
                         fetch(self._context, job, run)
             case Step(StepKind.NEXT_PROVIDER):

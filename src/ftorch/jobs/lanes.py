@@ -1,19 +1,19 @@
-"""Work under way: a lane per provider, paced by its token bucket, and two pools of threads.
+"""Work under way: a lane per provider, paced by its token bucket, and pools of threads.
 
 Two works with one key never run at once. Cancels, releases and observations have threads of their own, so that slow
-stages and fetches never hold up what stops money.
+stages and fetches never hold up what stops money. A create may block for 21 minutes, as Modal's do: each provider has
+threads for its own, so that they hold up neither another provider nor anything else.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
 
-_SLOW_WORKERS = 16
-_URGENT_WORKERS = 8
 _SLOWEST = 1 / 16
 _FASTER_AFTER_S = 60.0
 _PAUSE_S = 1.0
@@ -72,6 +72,21 @@ class Bucket:
         self._at_s = max(self._at_s, now_s)
 
 
+class Threads(StrEnum):
+    """Who does a work."""
+
+    STEPS = "step"
+    URGENT = "urgent"
+    CREATES = "create"
+    FINDS = "find"
+    """What was looked for and is not there is created at once, in the same thread."""
+
+
+_WORKERS: Mapping[Threads, int] = {Threads.STEPS: 16, Threads.URGENT: 8, Threads.CREATES: 16, Threads.FINDS: 8}
+_OF_ONE_PROVIDER = frozenset({Threads.CREATES, Threads.FINDS})
+_GO_FIRST = frozenset({Threads.URGENT, Threads.FINDS})
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One thing to do: `lane` is the provider that it asks, `cost` how many requests it takes, about."""
@@ -80,7 +95,7 @@ class Work:
     lane: str
     call: Callable[[], None]
     cost: float = 1.0
-    is_urgent: bool = False
+    threads: Threads = Threads.STEPS
 
 
 class Lanes:
@@ -91,8 +106,8 @@ class Lanes:
     ) -> None:
         self._boot_s = boot_s
         self._per_second = per_second
-        self._slow = pool(_SLOW_WORKERS, "ftorch-step")
-        self._urgent = pool(_URGENT_WORKERS, "ftorch-urgent")
+        self._pool = pool
+        self._pools: dict[tuple[Threads, str], Executor] = {}
         self._waiting: dict[str, deque[Work]] = defaultdict(deque)
         self._buckets: dict[str, Bucket] = {}
         self._busy: set[str] = set()
@@ -127,7 +142,7 @@ class Lanes:
                 return False
             self._busy.add(work.key)
             queue = self._waiting[work.lane]
-            if work.is_urgent:
+            if work.threads in _GO_FIRST:
                 queue.appendleft(work)
             else:
                 queue.append(work)
@@ -140,7 +155,7 @@ class Lanes:
             now_s = self._boot_s()
             waits = [self._take_due(lane, queue, now_s, due) for lane, queue in self._waiting.items() if queue]
         for work in due:
-            (self._urgent if work.is_urgent else self._slow).submit(self._run, work)
+            self._threads_of(work).submit(self._run, work)
         return min((wait for wait in waits if wait is not None), default=None)
 
     def slow_down(self, lane: str, pause_s: float) -> None:
@@ -160,8 +175,20 @@ class Lanes:
             for queue in self._waiting.values():
                 self._busy -= {work.key for work in queue}
                 queue.clear()
-        self._slow.shutdown(wait=True)
-        self._urgent.shutdown(wait=True)
+        for threads in self._pools.values():
+            threads.shutdown(wait=True)
+
+    def halt(self) -> None:
+        """Begin nothing more, and wait for nothing: the process is about to end."""
+        for threads in self._pools.values():
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _threads_of(self, work: Work) -> Executor:
+        """Made when they are needed: most installations use one provider or two."""
+        whose = (work.threads, work.lane if work.threads in _OF_ONE_PROVIDER else "")
+        if whose not in self._pools:
+            self._pools[whose] = self._pool(_WORKERS[work.threads], f"ftorch-{work.threads}")
+        return self._pools[whose]
 
     def _take_due(self, lane: str, queue: deque[Work], now_s: float, due: list[Work]) -> float | None:
         bucket = self._bucket(lane)

@@ -11,12 +11,12 @@ from ftorch.jobs.context import Context
 from ftorch.jobs.states import JobState
 from ftorch.store import JobRow
 
-_KEPT = timedelta(days=30)
+KEPT = timedelta(days=30)
 
 
 def find(context: Context) -> list[tuple[Path, datetime]]:
     """Folders older than 30 days that no open, succeeded or recent job names, with their age."""
-    before = context.clock.now() - _KEPT
+    before = context.clock.now() - KEPT
     wanted = [job for job in context.store.jobs() if _is_wanted(job, before)]
     return [(path, at) for path in _unnamed(context.home.datasets, wanted) if (at := _modified_at(path)) < before]
 
@@ -34,10 +34,11 @@ def _is_wanted(job: JobRow, before: datetime) -> bool:
 
 
 def _unnamed(datasets: Path, wanted: Sequence[JobRow]) -> Iterator[Path]:
-    named = {Path(job.dataset) for job in wanted}
+    # By name, for it is the hash of what is in it: another host may have mounted a shared folder elsewhere.
+    named = {Path(job.dataset).name for job in wanted}
     bundles = {f"bundle-{job.plan_hash[:16]}" for job in wanted}
     for folder in sorted(datasets.iterdir()) if datasets.is_dir() else ():
-        if folder not in named:
+        if folder.name not in named:
             yield folder
         else:
             yield from (bundle for bundle in sorted(folder.glob("bundle-*")) if bundle.name not in bundles)

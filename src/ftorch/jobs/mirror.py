@@ -9,9 +9,6 @@ from ftorch.store import JobRow, RunRow, Transaction, sql
 
 RowT = TypeVar("RowT", JobRow, RunRow)
 
-_CHUNK = 400
-"""Rows asked for by name in one statement: all at once would stand in memory twice."""
-
 
 class Mirror:
     """Jobs that have work left, with their runs. Only `refresh` changes it."""
@@ -68,8 +65,11 @@ def _changed(
 ) -> list[RowT]:
     wanted = [name for name, version in versions.items() if (row := known.get(name)) is None or row.version != version]
     found: list[RowT] = []
-    for start in range(0, len(wanted), _CHUNK):
-        names = wanted[start : start + _CHUNK]
-        statement = sql.by_names(row_type, table, key, len(names))
-        found += reader.many(row_type, statement, **{f"n{i}": name for i, name in enumerate(names)})
+    most = sql.NAMES_AT_ONCE[-1]
+    for start in range(0, len(wanted), most):
+        names: list[str] = wanted[start : start + most]
+        count: int = next(size for size in sql.NAMES_AT_ONCE if size >= len(names))
+        padded = [*names, *names[-1:] * (count - len(names))]
+        statement = sql.by_names(row_type, table, key, count)
+        found += reader.many(row_type, statement, **{f"n{i}": name for i, name in enumerate(padded)})
     return found

@@ -43,13 +43,20 @@ def outcome_of(
         log.warning(f"{what} failed", code=error.code, error=error.message, **about)
         if isinstance(error, RateLimitedError):
             lanes.slow_down(provider, error.retry_after_s)
-        tell(words_of(error), _asked_pause(error), isinstance(error, _MAY_PASS))
+        _try_to_tell(tell, words_of(error), _asked_pause(error), isinstance(error, _MAY_PASS))
         return error.code
     except Exception:  # the outer edge: the traceback is in the log
         log.exception(f"{what} raised", **about)
-        tell("a bug in ftorch; see the daemon's log", timedelta(0), False)
+        _try_to_tell(tell, "a bug in ftorch; see the daemon's log", timedelta(0), False)
         return BUG
     return OK
+
+
+def _try_to_tell(tell: Told, words: str, pause: timedelta, may_pass: bool) -> None:
+    try:
+        tell(words, pause, may_pass)
+    except Exception:  # the outer edge: often it is the database that fails, and then nothing can be noted in it
+        log.exception("a failure could not be noted")
 
 
 def note_failure(context: Context, job: JobRow, step: Step, words: str, pause: timedelta, may_pass: bool) -> None:

@@ -1,6 +1,7 @@
 """Reaping: what no job answers for is listed, and on a person's word cancelled, released and booked.
 
-`sweep` is the engine's part: it finds live runs under closed rows by itself, for those are certainly not wanted.
+`sweep` is the engine's part: it finds by itself what runs under closed rows, for that is certainly not wanted, and
+gives a run that nobody could find back to its job.
 """
 
 from __future__ import annotations
@@ -18,17 +19,30 @@ from ftorch.core.errors import CredentialsError, FtorchError, MissingExtraError
 from ftorch.core.money import Money
 from ftorch.costs import ledger
 from ftorch.costs.items import LineItem
-from ftorch.jobs import leftovers
+from ftorch.jobs import leftovers, staged
 from ftorch.jobs.context import Context
-from ftorch.jobs.strays import Stray, is_open, is_same, mark_of_reaped, ours, rows_of, strays
+from ftorch.jobs.states import JobState
+from ftorch.jobs.strays import (
+    Stray,
+    is_open,
+    is_reaped,
+    is_same,
+    is_unknown,
+    mark_of_reaped,
+    ours,
+    rows_of,
+    strays,
+    was_seen,
+)
 from ftorch.jobs.submit import insert_duplicate
-from ftorch.providers.base import ENDED, Observation, Provider, RunRef, RunState
-from ftorch.store import RunRow, Transaction, sql
+from ftorch.providers.base import ENDED, Observation, Provider, RunRef, RunState, StagedContent
+from ftorch.store import JobRow, RunRow, Transaction, sql
 
 SWEEP_EVERY_S = 600.0
 _TRIES = 60
 _TRY_AGAIN_S = 2.0
 _LATE = "it lives although its row was closed"
+_UNSEEN = "it showed itself only after its row was closed"
 _SECOND = "a second run under one key"
 
 log = structlog.get_logger()
@@ -76,54 +90,76 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """Something that was staged at a provider and that no job needs any more."""
+
+    provider: str
+    id: str
+    name: str
+    created_at: datetime
+    size: int
+    sha256: str | None
+    is_gone: bool = False
+    left: str = ""
+    """Why it is still there after `--yes`."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReapReport:
     """What `reap` found, and with `--yes` what it did."""
 
     installation: str
     strays: Sequence[StrayView]
+    contents: Sequence[Content]
     leftovers: Sequence[Leftover]
     skipped: Sequence[Skipped]
 
     @property
     def left(self) -> int:
-        """How many strays are still there."""
-        return sum(not stray.is_gone for stray in self.strays)
+        """How many strays and contents are still there."""
+        return sum(not one.is_gone for one in self.strays) + sum(not one.is_gone for one in self.contents)
 
 
 def reap(context: Context, providers: Sequence[str], *, is_asked: bool, yes: bool) -> ReapReport:
     """List all strays and leftovers; with `yes`, end them. `is_asked`: a provider that cannot be opened is an error."""
     views: list[StrayView] = []
+    contents: list[Content] = []
     skipped: list[Skipped] = []
     for name in providers:
         try:
             provider = context.open_provider(name)
-            found = strays(context, provider)
+            found, old = strays(context, provider), staged.find(context, provider)
         except FtorchError as error:
             if is_asked:
                 raise
             skipped.append(Skipped(name, error.message, not isinstance(error, CredentialsError | MissingExtraError)))
             continue
         views += [_reaped(context, provider, stray) if yes else _view(stray) for stray in found]
+        contents += [_content(context, provider, one, yes=yes) for one in old]
     folders = [Leftover(path, at) for path, at in leftovers.find(context)]
     if yes:
         folders = [replace(one, is_gone=leftovers.delete(context, one.path)) for one in folders]
-    return ReapReport(context.installation, views, folders, skipped)
+    return ReapReport(context.installation, views, contents, folders, skipped)
 
 
 def sweep(context: Context, provider: Provider) -> int:
-    """Give every live run under a closed row, and every second run under one key, a row of its own.
+    """Give every run that a closed row does not account for, and every second run under one key, a row of its own.
 
-    The engine then cancels, releases and books it. Returns how many were found; a second sweep adds nothing.
+    The engine then cancels, releases and books it. A run that its job waits for is looked for at once. Returns how many
+    were found; a second sweep adds nothing.
     """
+    taken = 0
     suspects: dict[RunRef, tuple[str, RunRow]] = {}
     # One after the other: the rows of ten thousand runs that are as they should be are not kept.
     for ref in ours(context, provider):
         rows = rows_of(context, ref.key)
-        if why := _suspicion(ref, rows):
+        if unknown := _waiting_for(ref, rows):
+            taken += _give_back(context, unknown)
+        elif (why := _suspicion(ref, rows)) and not (why == _UNSEEN and is_reaped(context, ref)):
             suspects[ref] = (why, rows[0])
     seen = provider.observe(list(suspects)) if suspects else {}
     there = [(ref, first) for ref, (why, first) in suspects.items() if ref in seen and _is_there(seen[ref], why)]
-    return sum(_claim(context, provider, ref, first) for ref, first in there)
+    return taken + sum(_claim(context, provider, ref, first) for ref, first in there)
 
 
 def providers_used(context: Context) -> list[str]:
@@ -136,14 +172,37 @@ def _suspicion(ref: RunRef, rows: Sequence[RunRow]) -> str:
     same = [row for row in rows if is_same(row, ref)]
     if not rows or any(row.account != ref.account for row in rows) or any(map(is_open, same)):
         return ""
-    return _LATE if same else _SECOND
+    if not same:
+        return _SECOND
+    return _LATE if was_seen(same) else _UNSEEN
 
 
 def _is_there(seen: Observation, why: str) -> bool:
-    """A second run is booked although it has ended; the end of one whose row was closed is known."""
-    if why == _SECOND:
-        return seen.state is not RunState.ABSENT
-    return seen.state not in ENDED | {RunState.UNKNOWN}
+    """What nobody has ever seen is booked although it has ended; of a run that was seen the end is known."""
+    if why == _LATE:
+        return seen.state not in ENDED | {RunState.UNKNOWN}
+    return seen.state is not RunState.ABSENT
+
+
+def _waiting_for(ref: RunRef, rows: Sequence[RunRow]) -> RunRow | None:
+    """The row whose job could not tell whether this run was created."""
+    return next((row for row in rows if is_unknown(row) and row.account == ref.account), None)
+
+
+def _give_back(context: Context, run: RunRow) -> bool:
+    """Let the job look for its run at once: a search shows it now, and the job goes on by itself."""
+    now = context.clock.now()
+
+    def change(tx: Transaction) -> bool:
+        # From here on it has been seen: a search that misses it again is no reason to send a second create.
+        if not context.change_run_in(tx, run, "showed up", run.key, detail="", observed_at=now, next_at=now):
+            return False
+        job = tx.one(JobRow, sql.JOB, id=run.job_id)
+        if job is not None and job.state == JobState.UNKNOWN:
+            tx.update_job(job, state=JobState.SUBMITTING.value, reason=None)
+        return True
+
+    return context.store.write(change)
 
 
 def _claim(context: Context, provider: Provider, ref: RunRef, first: RunRow) -> bool:
@@ -185,10 +244,26 @@ def _view(stray: Stray) -> StrayView:
     )
 
 
+def _content(context: Context, provider: Provider, content: StagedContent, *, yes: bool) -> Content:
+    """Content as it is shown, and with `yes` deleted; what stands in the way is said on it."""
+    shown = Content(provider.name, content.id, content.name, content.created_at, content.size, content.sha256)
+    if not yes:
+        return shown
+    try:
+        left = staged.discard(context, provider, content)
+    except FtorchError as error:
+        left = error.message
+    return replace(shown, is_gone=not left, left=left)
+
+
 def _reaped(context: Context, provider: Provider, stray: Stray) -> StrayView:
     """End one stray; what stands in the way is said on it, and the others are ended all the same."""
     view = _view(stray)
-    if any(map(is_open, rows_of(context, stray.ref.key))):
+    rows = rows_of(context, stray.ref.key)
+    if unknown := _waiting_for(stray.ref, rows):
+        _give_back(context, unknown)
+        return replace(view, left=f"it is its job's again; `ftorch wait {unknown.job_id}` follows it")
+    if any(map(is_open, rows)):
         return replace(view, left="the daemon has found it meanwhile and ends it")
     try:
         last = _end(context, provider, stray)

@@ -7,7 +7,7 @@ run's version changed, or commits its intent first and is then the only one that
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Protocol
@@ -16,7 +16,8 @@ import structlog
 
 from ftorch.core.clock import Clock
 from ftorch.core.errors import FtorchError
-from ftorch.store import Store, leases
+from ftorch.jobs.accounts import Accounts, Begin, in_a_thread
+from ftorch.store import Store, Transaction, leases
 
 LEASE = timedelta(seconds=15)
 """Another daemon takes over from one that was killed within this time and one tick."""
@@ -37,8 +38,24 @@ class Rights(Protocol):
         """
         ...
 
+    def are_settled(self) -> bool:
+        """Every question of `leads` has its answer: who comes back later hears nothing that is known already."""
+        ...
+
     def claimed(self, name: str) -> AbstractContextManager[bool]:
         """True for the length of the block when nobody else does this piece of work."""
+        ...
+
+    def taken_for_s(self, name: str) -> float:
+        """Seconds for which it is of no use to claim, because somebody else was found at it. Never waits."""
+        ...
+
+    def is_taken(self, name: str) -> bool:
+        """Somebody is at this piece of work now. Asks the database."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back, so that another daemon need not wait. Closing twice is harmless."""
         ...
 
 
@@ -48,29 +65,51 @@ class Alone:
     def leads(self, provider: str, account: str | None = None) -> bool:  # noqa: ARG002  always the same answer
         return True
 
+    def are_settled(self) -> bool:
+        return True
+
     @contextmanager
     def claimed(self, name: str) -> Iterator[bool]:  # noqa: ARG002  always the same answer
         yield True
 
+    def taken_for_s(self, name: str) -> float:  # noqa: ARG002  always the same answer
+        return 0.0
+
+    def is_taken(self, name: str) -> bool:  # noqa: ARG002  always the same answer
+        return False
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
 
 class Shared:
-    """Lease rows in the database, renewed by a thread of their own. `close` gives them back."""
+    """Lease rows in the database, renewed by a thread of their own."""
 
     def __init__(
-        self, store: Store, clock: Clock, owner: str, account: Callable[[str], str], ttl: timedelta = LEASE
+        self,
+        store: Store,
+        clock: Clock,
+        owner: str,
+        account: Callable[[str], str],
+        ttl: timedelta = LEASE,
+        begin: Begin = in_a_thread,
     ) -> None:
         self._store = store
         self._clock = clock
         self._owner = owner
-        self._account = account
         self._ttl = ttl
         self._wanted: set[str] = set()
         self._names: dict[str, str] = {}
+        """Provider -> the lease of its account, once that is known."""
+        self._settled: set[str] = set()
         self._held: dict[str, tuple[int, float]] = {}
         """Name -> token, and the boot time up to which it surely is ours."""
+        self._taken: dict[str, float] = {}
+        """Claim of somebody else -> the boot time from which it may be free."""
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._asked = threading.Event()
+        self._accounts = Accounts(account, clock.boot_s, self._asked.set, begin)
         self._thread = threading.Thread(target=self._renew_for_ever, name="ftorch-leases", daemon=True)
 
     def start(self) -> None:
@@ -85,70 +124,117 @@ class Shared:
             ours = self._names.get(provider, "")
             return self._is_ours(ours) and ours == (f"lead/{provider}/{account}" if account else ours)
 
+    def are_settled(self) -> bool:
+        with self._lock:
+            return self._wanted <= self._settled
+
     @contextmanager
     def claimed(self, name: str) -> Iterator[bool]:
-        name = f"work/{name}"
-        sure_until_s = self._clock.boot_s() + self._ttl.total_seconds()
-        token = self._store.write(lambda tx: leases.claim(tx, name, self._owner, self._ttl, now=self._clock.now()))
+        claim, sure_until_s = f"work/{name}", self._sure_until_s()
+        token, left_s = self._store.write(lambda tx: self._claim(tx, claim))
+        with self._lock:
+            if token is None:
+                # It may end a moment later than it says, and is renewed while somebody is at it.
+                self._taken[name] = self._clock.boot_s() + max(left_s, _TRY_S)
+            else:
+                self._taken.pop(name, None)
+                self._held[claim] = (token, sure_until_s)
         if token is None:
             yield False
             return
-        with self._lock:
-            self._held[name] = (token, sure_until_s)
         try:
             yield True
         finally:
             with self._lock:
-                self._held.pop(name, None)
-            leases.release(self._store, name, self._owner, token)
+                self._held.pop(claim, None)
+            self._release({claim: token})
+
+    def taken_for_s(self, name: str) -> float:
+        with self._lock:
+            return max(0.0, self._taken.get(name, 0.0) - self._clock.boot_s())
+
+    def is_taken(self, name: str) -> bool:
+        return leases.left_s(self._store.read(), f"work/{name}", now=self._clock.now()) > 0
 
     def close(self) -> None:
-        """Give everything back, so that another daemon need not wait. Closing twice is harmless."""
         self._over.set()
         self._asked.set()
         if self._thread.is_alive():
             self._thread.join()
         with self._lock:
             held, self._held = self._held, {}
-        for name, (token, _) in held.items():
-            leases.release(self._store, name, self._owner, token)
+        if held:
+            self._release({name: token for name, (token, _) in held.items()})
 
     def renew(self) -> None:
-        """Renew what has lost a third of its time, and try for the leadership that is wanted; one round."""
+        """One round in one commit: renew what has lost a third of its time, and try for the leadership that is wanted.
+
+        Where an account is not known yet, it is asked for and not waited for: what is held must be renewed in time.
+        """
         ttl_s = self._ttl.total_seconds()
         due_s = self._clock.boot_s() + ttl_s - ttl_s / _RENEWALS
+        wanted = self._accounts_of_wanted()
         with self._lock:
-            wanted, held = set(self._wanted), dict(self._held)
-        for name, (token, sure_until_s) in held.items():
-            if sure_until_s <= due_s:
-                self._renew_one(name, token)
-        for provider in sorted(wanted):
-            self._try_to_lead(provider)
+            due = {name: token for name, (token, sure_until_s) in self._held.items() if sure_until_s <= due_s}
+            self._names |= wanted
+            missing = {provider: name for provider, name in wanted.items() if not self._is_ours(name)}
+        sure_until_s = self._sure_until_s()
+        if due or missing:
+            kept, won = self._store.write(lambda tx: self._round(tx, due, missing))
+            self._note_kept(due, kept, sure_until_s)
+            self._note_won(missing, won, sure_until_s)
+        with self._lock:
+            self._settled = {one for one in self._wanted if one in wanted or self._accounts.has_failed(one)}
 
-    def _renew_one(self, name: str, token: int) -> None:
-        sure_until_s = self._clock.boot_s() + self._ttl.total_seconds()
-        is_ours = leases.renew(self._store, name, self._owner, token, self._ttl, now=self._clock.now())
+    def _accounts_of_wanted(self) -> dict[str, str]:
+        """Provider -> the lease of its account, for those whose account is known."""
         with self._lock:
-            if name not in self._held:
-                return
-            if is_ours:
-                self._held[name] = (token, sure_until_s)
-            else:
-                del self._held[name]
-                log.warning("lease lost", lease=name)
+            asked = sorted(self._wanted)
+        accounts = {provider: self._accounts.of(provider) for provider in asked}
+        return {provider: f"lead/{provider}/{account}" for provider, account in accounts.items() if account is not None}
 
-    def _try_to_lead(self, provider: str) -> None:
-        name = f"lead/{provider}/{self._account(provider)}"
+    def _round(
+        self, tx: Transaction, due: Mapping[str, int], missing: Mapping[str, str]
+    ) -> tuple[set[str], dict[str, int]]:
+        now = self._clock.now()
+        kept = {name for name, token in due.items() if leases.renew(tx, name, self._owner, token, self._ttl, now=now)}
+        tokens = {name: leases.acquire(tx, name, self._owner, self._ttl, now=now) for name in missing.values()}
+        return kept, {name: token for name, token in tokens.items() if token is not None}
+
+    def _note_kept(self, due: Mapping[str, int], kept: set[str], sure_until_s: float) -> None:
         with self._lock:
-            self._names[provider] = name
-            if self._is_ours(name):
-                return
-        sure_until_s = self._clock.boot_s() + self._ttl.total_seconds()
-        token = leases.acquire(self._store, name, self._owner, self._ttl, now=self._clock.now())
-        if token is not None:
-            with self._lock:
-                self._held[name] = (token, sure_until_s)
-            log.info("leads", provider=provider, token=token)
+            for name, token in due.items():
+                # A claim whose work has ended meanwhile was given back: it is not held any more.
+                if name not in self._held:
+                    continue
+                if name in kept:
+                    self._held[name] = (token, sure_until_s)
+                else:
+                    del self._held[name]
+                    log.warning("lease lost", lease=name)
+
+    def _note_won(self, missing: Mapping[str, str], won: Mapping[str, int], sure_until_s: float) -> None:
+        for provider, name in missing.items():
+            if name in won:
+                with self._lock:
+                    self._held[name] = (won[name], sure_until_s)
+                log.info("leads", provider=provider, token=won[name])
+
+    def _claim(self, tx: Transaction, claim: str) -> tuple[int | None, float]:
+        now = self._clock.now()
+        token = leases.claim(tx, claim, self._owner, self._ttl, now=now)
+        return token, leases.left_s(tx, claim, now=now)
+
+    def _release(self, held: Mapping[str, int]) -> None:
+        def change(tx: Transaction) -> None:
+            for name, token in held.items():
+                leases.release(tx, name, self._owner, token)
+
+        self._store.write(change)
+
+    def _sure_until_s(self) -> float:
+        """Reckoned from before the database is asked: there it surely ends later."""
+        return self._clock.boot_s() + self._ttl.total_seconds()
 
     def _is_ours(self, name: str) -> bool:
         return name in self._held and self._clock.boot_s() < self._held[name][1]
@@ -161,4 +247,8 @@ class Shared:
             except FtorchError as error:
                 # What is held ends by itself; the engine stops acting on it in time.
                 log.warning("leases cannot be renewed", code=error.code, error=error.message)
+            except (
+                Exception
+            ):  # the outer edge of this thread: without it this daemon would lead nothing and say nothing
+                log.exception("leases cannot be renewed")
             self._asked.wait(_TRY_S)

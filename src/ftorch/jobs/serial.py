@@ -55,10 +55,6 @@ def progress_text(progress: Progress | None) -> str | None:
     return json.dumps(asdict(progress)) if progress else None
 
 
-def progress_value(text: str | None) -> Progress | None:
-    return Progress(**json.loads(text)) if text else None
-
-
 def history(run: RunRow) -> list[Observation]:
     """What the rows remember of the run's observations: the last one, with the whole billable time."""
     if run.observed_at is None or run.state is None:

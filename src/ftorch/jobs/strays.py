@@ -12,6 +12,7 @@ from datetime import datetime
 
 from ftorch.core.ids import installation_of, made_at
 from ftorch.jobs.context import Context
+from ftorch.jobs.states import JobReason
 from ftorch.providers.base import ENDED, Observation, Provider, RunRef, RunState
 from ftorch.store import RunRow
 
@@ -19,6 +20,8 @@ _NO_ROW = "no job of this database knows it"
 _CLOSED = "its job has ended and its run was closed"
 _OTHER = "a second run under the key of one that was closed"
 _STILL_RENTED = "it has ended, and nobody has proven that what it rented is gone"
+_UNSEEN = "it has ended, and showed itself only after its row was closed: nobody has booked it"
+_WAITED_FOR = "its job could not find it and waits; it goes on with it at the daemon's next look"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def ours(context: Context, provider: Provider, installation: str | None = None) 
 def strays(context: Context, provider: Provider) -> list[Stray]:
     """Every run of ours that lives, or still rents something, without an open row."""
     rows = ((ref, rows_of(context, ref.key)) for ref in ours(context, provider))
-    unguarded = {ref: known for ref, known in rows if not any(map(is_open, known))}
+    unguarded = {ref: known for ref, known in rows if not any(is_open(row) and not is_unknown(row) for row in known)}
     seen = provider.observe(list(unguarded))
     found = [_stray(context, provider, ref, known, seen.get(ref)) for ref, known in unguarded.items()]
     return [stray for stray in found if stray is not None]
@@ -68,6 +71,16 @@ def is_open(row: RunRow) -> bool:
     return row.ended_at is None or row.released_at is None
 
 
+def is_unknown(row: RunRow) -> bool:
+    """Nobody could tell whether it was created: it waits for a person, or until it shows itself."""
+    return row.ended_at is None and row.state is None and row.detail == JobReason.SUBMIT_UNKNOWN
+
+
+def was_seen(rows: Sequence[RunRow]) -> bool:
+    """A row of the run has been observed. What was closed unseen may have an end that nobody knows."""
+    return any(row.observed_at is not None for row in rows)
+
+
 def is_same(row: RunRow, ref: RunRef) -> bool:
     """Row and reference mean one run; where one of them does not know the remote id, the key decides."""
     return None in (row.remote_id, ref.remote_id) or row.remote_id == ref.remote_id
@@ -78,18 +91,30 @@ def mark_of_reaped(ref: RunRef) -> str:
     return f"reaped/{ref.provider}/{ref.account}/{ref.key}/{ref.remote_id or ''}"
 
 
+def is_reaped(context: Context, ref: RunRef) -> bool:
+    return context.store.meta(mark_of_reaped(ref)) is not None
+
+
 def _stray(
     context: Context, provider: Provider, ref: RunRef, rows: Sequence[RunRow], seen: Observation | None
 ) -> Stray | None:
     """None for a run that is gone, or of which nothing was learned."""
     if seen is None or seen.state is RunState.ABSENT or any(row.account != ref.account for row in rows):
         return None
-    known = next((row for row in rows if is_same(row, ref)), None)
-    if seen.state in ENDED:
-        is_done = known is not None or context.store.meta(mark_of_reaped(ref)) is not None
-        why = None if is_done or not provider.capabilities.rents_machines else _STILL_RENTED
+    same = [row for row in rows if is_same(row, ref)]
+    if any(map(is_unknown, same)):
+        why: str | None = _WAITED_FOR
+    elif seen.state not in ENDED:
+        why = _CLOSED if same else _OTHER if rows else _NO_ROW
     else:
-        why = _CLOSED if known else _OTHER if rows else _NO_ROW
+        why = None if is_reaped(context, ref) else _why_not_over(provider, same)
     if why is None:
         return None
-    return Stray(ref, seen, seen.billable_from or made_at(ref.key), why, known or next(iter(rows), None))
+    return Stray(ref, seen, seen.billable_from or made_at(ref.key), why, next(iter(same or rows), None))
+
+
+def _why_not_over(provider: Provider, same: Sequence[RunRow]) -> str | None:
+    """What is left to do for a run that has ended; `same` are its closed rows."""
+    if same:
+        return None if was_seen(same) else _UNSEEN
+    return _STILL_RENTED if provider.capabilities.rents_machines else None

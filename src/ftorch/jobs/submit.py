@@ -16,16 +16,17 @@ from ftorch.core.errors import (
     RunRejectedError,
     SubmitUnknownError,
 )
+from ftorch.costs.budget import HeldError
 from ftorch.jobs.allowance import bound
 from ftorch.jobs.context import Context
-from ftorch.jobs.decide import may_send_again, quiet_until
+from ftorch.jobs.decide import may_send_again
+from ftorch.jobs.quiet import SEND_WINDOW, quiet_left
 from ftorch.jobs.serial import placement_text, placement_value, ref, staged_value
 from ftorch.jobs.states import RUN, JobReason, Purpose
 from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import Find, Placement, RunOrder, RunRef, RunState
 from ftorch.store import JobRow, RunRow, Transaction, sql
 
-SEND_WINDOW = timedelta(seconds=30)
 _LOOK_AGAIN = timedelta(seconds=5)
 
 
@@ -33,7 +34,9 @@ def submit(context: Context, job: JobRow, run: RunRow) -> None:
     """Commit the intent, then create the run. Whatever happens between the two, `find` can tell."""
     order = order_for(context, job, run)
     now = context.clock.now()
-    if not context.change_run(run, "sent", sends=run.sends + 1, sent_at=now, send_before=now + SEND_WINDOW):
+    # Read after `now`, so that by this clock too nothing is written later than the window allows.
+    intent = {"sent_at": now, "send_before": now + SEND_WINDOW, "sent_reading": str(context.reading())}
+    if not context.change_run(run, "sent", sends=run.sends + 1, **intent):
         return
     sent = context.again(run)
     try:
@@ -54,7 +57,7 @@ def submit(context: Context, job: JobRow, run: RunRow) -> None:
 
 
 def _as_before(run: RunRow) -> dict[str, Any]:
-    return {"sends": run.sends, "sent_at": run.sent_at, "send_before": run.send_before}
+    return {name: getattr(run, name) for name in ("sends", "sent_at", "send_before", "sent_reading")}
 
 
 def _elsewhere(context: Context, job: JobRow, run: RunRow, sent: RunRow, why: str) -> None:
@@ -91,6 +94,10 @@ def _elsewhere(context: Context, job: JobRow, run: RunRow, sent: RunRow, why: st
 
     try:
         context.store.write(change)
+    except HeldError:
+        # Other runs hold the money and may give it back: this one stays as it was before it was sent, and comes again.
+        context.change_run(sent, **_as_before(run))
+        raise
     except BudgetError as error:
         never_was(context, sent, RunState.FAILED, f"{why}; {error.message}", RetryEvent.CAPACITY)
 
@@ -108,16 +115,16 @@ def find(context: Context, job: JobRow, run: RunRow) -> None:
     """Look for a run whose create may have happened: adopt it, wait, send once more, or give it to a person."""
     capabilities = context.open_provider(run.provider).capabilities
     found = context.open_provider(run.provider).find([run.key]).get(run.key, ())
-    now, quiet = context.clock.now(), quiet_until(run, capabilities)
+    quiet = quiet_left(context, run, capabilities, context.reading())
     if found:
         note_mark(context, run)
         adopt(context, run, found)
-    elif now < quiet and not (capabilities.client_chosen_id and job.desired == RUN):
+    elif quiet and not (capabilities.client_chosen_id and job.desired == RUN):
         # A create may still become visible. Sending the same id again is harmless; closing the row is not.
-        context.change_run(run, next_at=min(quiet, now + _LOOK_AGAIN))
+        context.change_run(run, next_at=context.clock.now() + min(quiet, _LOOK_AGAIN))
     elif job.desired != RUN:
         never_was(context, run, RunState.STOPPED, "cancelled; a complete search did not find it")
-    elif may_send_again(run, now, capabilities, is_search_proven=is_search_proven(context, run)):
+    elif may_send_again(run, capabilities, is_quiet=bool(quiet), is_search_proven=is_search_proven(context, run)):
         submit(context, job, run)
     else:
         context.change_run(run, "unknown", "nobody can tell whether it exists", detail=JobReason.SUBMIT_UNKNOWN.value)
@@ -132,10 +139,13 @@ def prove_search(context: Context, runs: Sequence[RunRow]) -> None:
     """Look once per account for a run that is known to be there, before anybody depends on finding one."""
     for run in runs:
         capabilities = context.open_provider(run.provider).capabilities
-        is_visible = context.clock.now() >= quiet_until(run, capabilities)
-        if not is_visible or capabilities.client_chosen_id or capabilities.find is Find.NONE:
+        if capabilities.client_chosen_id or capabilities.find is Find.NONE:
             continue
-        if not is_search_proven(context, run) and context.open_provider(run.provider).find([run.key]):
+        if is_search_proven(context, run):
+            return
+        if quiet_left(context, run, capabilities, context.reading()):
+            continue
+        if context.open_provider(run.provider).find([run.key]):
             note_mark(context, run)
         return
 
@@ -195,8 +205,16 @@ def abandon(context: Context, _job: JobRow, run: RunRow) -> None:
 
 def never_was(context: Context, run: RunRow, state: RunState, why: str, retry_event: RetryEvent | None = None) -> None:
     """Close a run that is proven not to exist at the provider."""
+    context.store.write(lambda tx: never_was_in(context, tx, run, state, why, retry_event))
+
+
+def never_was_in(
+    context: Context, tx: Transaction, run: RunRow, state: RunState, why: str, retry_event: RetryEvent | None = None
+) -> None:
+    """As `never_was`, within a change."""
     now = context.clock.now()
-    context.change_run(
+    context.change_run_in(
+        tx,
         run,
         "not created",
         why,
@@ -204,6 +222,7 @@ def never_was(context: Context, run: RunRow, state: RunState, why: str, retry_ev
         detail=why,
         retry_event=retry_event,
         hold_micro=0,
+        observed_at=None,
         ended_at=now,
         released_at=now,
         charged_at=now,
@@ -252,5 +271,6 @@ def _duplicate_row(run: RunRow, duplicate: RunRef, count: int, why: str, now: da
         sends=run.sends,
         sent_at=run.sent_at or now,
         send_before=run.send_before,
+        sent_reading=run.sent_reading,
         next_at=now,
     )

@@ -16,8 +16,6 @@ from ftorch.core.errors import UsageError
 from ftorch.core.money import MICRO, USD, Money
 from ftorch.store import EventRow, JobRow, LedgerRow, RunRow, Store, sql
 
-_SPEND = ("provisional", "billed", "adjusted")
-
 
 @dataclass(frozen=True, slots=True)
 class Spend:
@@ -126,7 +124,7 @@ class Submitted:
 
 def spend_of(entries: Iterable[LedgerRow]) -> Spend:
     """The sum of spend entries, naming every source that contributed."""
-    counted = [entry for entry in entries if entry.kind in _SPEND]
+    counted = [entry for entry in entries if entry.kind in sql.SPEND_KINDS]
     if not counted:
         return Spend(None, "USD", None, "none")
     total = Money.from_micro(sum(entry.amount_micro for entry in counted))

@@ -13,7 +13,7 @@ from structlog.contextvars import bound_contextvars
 from ftorch.core.errors import CredentialsError, FtorchError
 from ftorch.jobs import advance, submit
 from ftorch.jobs.context import Context
-from ftorch.jobs.lanes import Lanes, Work
+from ftorch.jobs.lanes import Lanes, Threads, Work
 from ftorch.jobs.meter import Meter
 from ftorch.jobs.outcomes import outcome_of, words_of
 from ftorch.jobs.pace import Pace
@@ -76,7 +76,7 @@ class Walks:
         if pace.due_s <= now_s:
             pages = 1 + len(runs) // capabilities.list_page_size if capabilities.list_page_size else 1
             call = partial(self._walk, name, list(runs), pace)
-            if self._lanes.add(Work(f"/observe {name}", name, call, cost=pages, is_urgent=True)):
+            if self._lanes.add(Work(f"/observe {name}", name, call, cost=pages, threads=Threads.URGENT)):
                 pace.started(now_s)
         return pace.due_s - now_s
 

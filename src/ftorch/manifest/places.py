@@ -58,7 +58,9 @@ def artifacts_folder(cwd: Path, env: Mapping[str, str]) -> Path | None:
             [Fault(f"{url!r} is not a folder that ftorch can use", key="artifacts.url")],
             hint="mount it on every host and write file:///mnt/ftorch; object stores are not there yet",
         )
-    return Path(url.removeprefix("file://"))
+    from urllib.parse import unquote  # noqa: PLC0415  few files name a folder, and most commands only read
+
+    return Path(unquote(url.removeprefix("file://")))
 
 
 def _url(block: str, cwd: Path, env: Mapping[str, str]) -> str | None:

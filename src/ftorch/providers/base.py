@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
+from ftorch.core.clock import Clock
 from ftorch.core.money import Money
 from ftorch.costs.items import LineItem, Quote, SpendSource, Window
 from ftorch.costs.prices import TokenPrice
@@ -167,6 +168,20 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class StagedContent:
+    """Something that was staged and still lies at the provider."""
+
+    id: str
+    """The provider's own."""
+    name: str
+    """For people; empty where the provider keeps none."""
+    created_at: datetime
+    size: int
+    sha256: str | None
+    """Of a file as it lies in a bundle, or of the bundle; None: the provider cannot tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """One way to place a run: a machine type in a region, a GPU of the list, or the only way there is."""
 
@@ -261,8 +276,12 @@ class Provider(Protocol):
     capabilities: ClassVar[Capabilities]
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Build it from the environment. Raises CredentialsError naming variables, `.env` and login file."""
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
+        """Build it from the environment. Raises CredentialsError naming variables, `.env` and login file.
+
+        `clock` is that of the caller: what was ordered before a moment is sent, and seen, by the same clock. None: the
+        machine's own.
+        """
         ...
 
     def check(self) -> Account:
@@ -348,4 +367,17 @@ class Bills(Protocol):
 
     def line_items(self, window: Window) -> Iterator[LineItem]:
         """All rows of the account in `[start, end)`, also those that are not ours, with stable references."""
+        ...
+
+
+@runtime_checkable
+class Stages(Protocol):
+    """Providers that keep what was staged until somebody deletes it."""
+
+    def staged_content(self) -> Iterator[StagedContent]:
+        """All staged content of the account, also what is not ours. Raises when it cannot look everywhere."""
+        ...
+
+    def discard(self, content: StagedContent) -> None:
+        """Delete it; `stage` sends it again when it is wanted again. Discarding twice is harmless."""
         ...

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
+from ftorch.core.clock import Clock
 from ftorch.core.errors import MissingExtraError, UsageError
 from ftorch.core.suggest import did_you_mean
 from ftorch.manifest.credentials import PROVIDER_VARIABLES
@@ -63,8 +64,8 @@ def provider_class(name: str) -> type[Provider]:
     return found  # type: ignore[no-any-return]  # the registry is the one place where a string becomes a class
 
 
-def open_provider(name: str, env: Mapping[str, str]) -> Provider:
-    """A provider ready to use.
+def open_provider(name: str, env: Mapping[str, str], clock: Clock | None = None) -> Provider:
+    """A provider ready to use, with the caller's clock where it has one.
 
     Raises MissingExtraError when its packages are not installed, CredentialsError when its credentials are not set.
     """
@@ -72,7 +73,7 @@ def open_provider(name: str, env: Mapping[str, str]) -> Provider:
     entry = entries()[name]
     if missing_packages(entry):
         raise MissingExtraError(f"the provider {name!r}", extra=entry.extra or name)
-    return found.from_env(env)
+    return found.from_env(env, clock)
 
 
 def missing_packages(entry: Entry) -> tuple[str, ...]:

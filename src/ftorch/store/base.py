@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
+from ftorch.core.clock import Clock, Reading
 from ftorch.store import sql
 from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow
 from ftorch.store.transaction import Transaction
@@ -48,6 +49,10 @@ class Store(ABC):
     @abstractmethod
     def schema_version(self) -> int:
         """The number of the newest migration that was applied."""
+
+    @abstractmethod
+    def reading(self, clock: Clock) -> Reading:
+        """How late it is on a clock that nobody sets and that all processes of this database read."""
 
     @abstractmethod
     def close(self) -> None:

@@ -13,8 +13,6 @@ from ftorch.store import sql
 from ftorch.store.base import Store
 from ftorch.store.sqlite import SqliteStore
 
-_INSTALLATION = "installation"
-
 
 @dataclass(frozen=True, slots=True)
 class DatabaseReport:
@@ -34,7 +32,7 @@ def check(store: Store) -> DatabaseReport:
     return DatabaseReport(
         database=store.name,
         schema_version=store.schema_version(),
-        installation=store.meta(_INSTALLATION),
+        installation=store.meta(sql.INSTALLATION),
         rows={table: int(tx.scalar(sql.count(table))) for table in sql.TABLES},
         ledger_micro=int(tx.scalar(sql.LEDGER_SUM)),
         findings=store.findings() if isinstance(store, SqliteStore) else (),

@@ -1,6 +1,7 @@
 """Numbered migrations, applied forward under an exclusive lock. A newer database is refused.
 
-SQLite keeps the version in its header and gets a backup first; PostgreSQL keeps it in a table of its own.
+Both get a copy first: a file beside the database on SQLite, a schema `before_<number>` on PostgreSQL. SQLite keeps the
+version in its header, PostgreSQL in a table of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ftorch.core.errors import StoreError
+
+_LONGEST = "10min"
 
 
 def migrations() -> list[tuple[int, str]]:
@@ -87,6 +90,8 @@ def migrate_postgres(connection: PostgresConnection, place: str) -> None:
     try:
         connection.run("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
         start = postgres_version(connection)
+        if 0 < start < newest():
+            _copy_aside(connection, start, place)
         for number, text in migrations():
             if number > start:
                 _apply_postgres(connection, number, text)
@@ -112,6 +117,24 @@ def as_postgres(text: str) -> str:
 
 def _is_current(connection: PostgresConnection, place: str) -> bool:
     return check_version(postgres_version(connection), place, elsewhere="set url under [store] to another database")
+
+
+def _copy_aside(connection: PostgresConnection, start: int, place: str) -> None:
+    """Every table as it is now, in the transaction of the migration; the copy of the one before makes way."""
+    if connection.scalar("SELECT has_database_privilege(current_database(), 'CREATE')") is not True:
+        raise StoreError(
+            f"the database {place} must be upgraded, and this user may not make a copy of it first",
+            hint="run `pg_dump -Fc -f before.dump`, then let the owner of the database run `ftorch db check`",
+        )
+    connection.run(f"SET LOCAL statement_timeout = '{_LONGEST}'")
+    copy = f"before_{newest():04d}"
+    tables = connection.scalar("SELECT string_agg(tablename, ' ') FROM pg_tables WHERE schemaname = current_schema()")
+    for statement in (
+        f"DROP SCHEMA IF EXISTS before_{start:04d} CASCADE",
+        f"CREATE SCHEMA {copy}",
+        *(f"CREATE TABLE {copy}.{table} AS TABLE {table}" for table in str(tables).split()),
+    ):
+        connection.run(statement)
 
 
 def _apply_postgres(connection: PostgresConnection, number: int, text: str) -> None:

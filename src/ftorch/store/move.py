@@ -26,7 +26,6 @@ from ftorch.store.place import is_postgres_url, redacted
 from ftorch.store.postgres import PostgresStore, Session, kept, translated
 from ftorch.store.sqlite import SqliteConnection, SqliteStore, connect, moved
 
-_INSTALLATION = "installation"
 _LONGEST = "10min"
 _BATCH = 2000
 _SUMMED = {"ledger": "amount_micro", "runs": "hold_micro"}
@@ -62,7 +61,7 @@ def move(source: Path, url: str) -> Moved:
     _bring_up_to_date(source)
     PostgresStore.open(url, may_be_arriving=True).close()
     with _locked(source) as old, closing(Session(url)) as new, translated(url):
-        installation = _meta(old, _INSTALLATION)
+        installation = _meta(old, sql.INSTALLATION)
         if installation is None:
             raise StoreError(f"there is nothing to move in {source}")
         new.open()

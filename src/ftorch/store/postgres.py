@@ -20,6 +20,7 @@ from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row, tuple_row
 
+from ftorch.core.clock import Clock, Reading
 from ftorch.core.errors import FtorchError, StoreError
 from ftorch.store import sql
 from ftorch.store.base import Store
@@ -289,6 +290,10 @@ class PostgresStore(Store):
 
     def read(self) -> Transaction:
         return Transaction(self._reader())
+
+    def reading(self, clock: Clock) -> Reading:
+        """The server's clock: those of the hosts differ."""
+        return Reading("server", self.read().scalar(sql.NOW, now=clock.now()) / 1_000_000)
 
     def schema_version(self) -> int:
         return postgres_version(self._reader())

@@ -62,6 +62,7 @@ class RunRow:
     far or will have cost. `bad_fetches` counts adapters that arrived damaged, `failures` whatever failed in a row.
     `bounded_by` names what set `max_duration_s`,
     `stop_reason` why the engine stopped a run that was wanted, `absent_at` the first walk that did not see it any more.
+    `sent_reading` is what a clock that nobody sets showed at the intent.
     """
 
     key: str
@@ -93,6 +94,7 @@ class RunRow:
     sends: int = 0
     sent_at: datetime | None = None
     send_before: datetime | None = None
+    sent_reading: str | None = None
     started_at: datetime | None = None
     observed_at: datetime | None = None
     billable_from: datetime | None = None

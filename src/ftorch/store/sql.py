@@ -30,9 +30,18 @@ INSERT_EVENT = _insert("events", tuple(name for name in columns(EventRow) if nam
 INSERT_EVALUATION = _insert("evaluations", columns(EvaluationRow))
 INSERT_LEDGER = _insert("ledger", tuple(name for name in columns(LedgerRow) if name != "id"))
 
+# The kinds of ledger entries whose sum is spend: all but tax and credit. Everybody who adds up builds on this.
+SPEND_KINDS = ("provisional", "billed", "adjusted")
+_IS_SPEND = "kind IN ('{}')".format("', '".join(SPEND_KINDS))
+_SPENT = "CAST(COALESCE(SUM(amount_micro), 0) AS BIGINT) AS micro"
+
 GET_META = "SELECT value FROM meta WHERE key = :key"
 PUT_META = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
+NOW = "SELECT :now AS now"
+
+# The row of meta that holds the installation's mark.
+INSTALLATION = "installation"
 # The row of meta that says where a database was moved to; its triggers then refuse every change in words that begin so.
 SEALED = "sealed"
 SEAL_MARK = "moved to "
@@ -65,8 +74,8 @@ PROGRESS = (
     "AND job_id IN (SELECT id FROM jobs WHERE ended_at IS NULL) ORDER BY job_id, number"
 )
 SPEND_LINES = (
-    "SELECT job_id, source, kind, CAST(SUM(amount_micro) AS BIGINT) AS micro, MAX(id) AS newest FROM ledger "
-    "WHERE kind IN ('provisional', 'billed', 'adjusted') AND job_id IS NOT NULL GROUP BY job_id, source, kind"
+    f"SELECT job_id, source, kind, {_SPENT}, MAX(id) AS newest FROM ledger "
+    f"WHERE {_IS_SPEND} AND job_id IS NOT NULL GROUP BY job_id, source, kind"
 )
 
 RUN = f"{_RUN} WHERE key = :key"
@@ -86,30 +95,23 @@ LEDGER_OF_REF = (
     f"{_LEDGER} WHERE provider = :provider AND account = :account AND source = :source "
     "AND source_ref = :source_ref ORDER BY revision"
 )
-SPEND_OF_JOB = (
-    "SELECT CAST(COALESCE(SUM(amount_micro), 0) AS BIGINT) AS micro FROM ledger "
-    "WHERE job_id = :job_id AND kind IN ('provisional', 'billed', 'adjusted')"
-)
-SPEND_SINCE = (
-    "SELECT job_id, CAST(SUM(amount_micro) AS BIGINT) AS micro FROM ledger "
-    "WHERE period_end >= :since AND kind IN ('provisional', 'billed', 'adjusted') GROUP BY job_id"
-)
+SPEND_OF_JOB = f"SELECT {_SPENT} FROM ledger WHERE job_id = :job_id AND {_IS_SPEND}"
+SPEND_SINCE = f"SELECT job_id, {_SPENT} FROM ledger WHERE period_end >= :since AND {_IS_SPEND} GROUP BY job_id"
 # A hold stands from the submit or the intent until the run is settled; it is what the ledger does not have yet.
 HELD_NOW = (
     "SELECT job_id, CAST(SUM(micro) AS BIGINT) AS micro FROM ("
-    "SELECT job_id, hold_micro AS micro FROM runs WHERE settled_at IS NULL AND hold_micro > 0 "
+    f"SELECT job_id, hold_micro AS micro FROM runs WHERE {_UNDONE} AND hold_micro > 0 "
     "UNION ALL SELECT id AS job_id, hold_micro AS micro FROM jobs WHERE hold_micro > 0) AS holds GROUP BY job_id"
 )
 LABELS = "SELECT id, labels FROM jobs"
 HELD_BY_RUNS_OF_JOB = (
-    "SELECT CAST(COALESCE(SUM(hold_micro), 0) AS BIGINT) AS micro FROM runs "
-    "WHERE job_id = :job_id AND settled_at IS NULL"
+    f"SELECT CAST(COALESCE(SUM(hold_micro), 0) AS BIGINT) AS micro FROM runs WHERE job_id = :job_id AND {_UNDONE}"
 )
 # What the daemon's metrics show.
 COUNT_JOBS = "SELECT state, COUNT(*) AS n FROM jobs GROUP BY state"
 COUNT_RUNS = "SELECT COALESCE(state, 'not_sent') AS state, provider, COUNT(*) AS n FROM runs GROUP BY 1, 2"
 HELD = f"SELECT CAST(COALESCE(SUM(micro), 0) AS BIGINT) AS micro FROM ({HELD_NOW}) AS held"
-SPEND_BY_KIND = "SELECT provider, kind, CAST(SUM(amount_micro) AS BIGINT) AS micro FROM ledger GROUP BY provider, kind"
+SPEND_BY_KIND = f"SELECT provider, kind, {_SPENT} FROM ledger GROUP BY provider, kind"
 
 _EVALUATION = f"SELECT {_names(EvaluationRow)} FROM evaluations"
 EVALUATIONS_OF_JOB = f"{_EVALUATION} WHERE job_id = :job_id ORDER BY id DESC"
@@ -132,9 +134,7 @@ RENEW_LEASE = (
     "WHERE name = :name AND owner = :owner AND token = :token AND expires_at > :now"
 )
 RELEASE_LEASE = "UPDATE leases SET expires_at = 0 WHERE name = :name AND owner = :owner AND token = :token"
-HOLDS_LEASE = (
-    "SELECT COUNT(*) AS n FROM leases WHERE name = :name AND owner = :owner AND token = :token AND expires_at > :now"
-)
+LEASE_LEFT = "SELECT expires_at - :now AS micro FROM leases WHERE name = :name"
 ADD_CLAIM = "INSERT INTO leases (name, owner, token, expires_at) VALUES (:name, '', 0, 0) ON CONFLICT (name) DO NOTHING"
 CLAIM = (
     "UPDATE leases SET owner = :owner, expires_at = :now + :ttl_micro, token = token + 1 WHERE name IN "
@@ -155,7 +155,7 @@ TABLES = {
 }
 # Those whose keys the database gives.
 NUMBERED = ("events", "ledger")
-LEDGER_SUM = "SELECT CAST(COALESCE(SUM(amount_micro), 0) AS BIGINT) AS micro FROM ledger"
+LEDGER_SUM = f"SELECT {_SPENT} FROM ledger"
 
 
 def count(table: str) -> str:
@@ -172,6 +172,10 @@ def update(table: str, key: str, names: tuple[str, ...]) -> str:
     """A compare-and-set: changes the row only while it still has the version that was read."""
     changes = ", ".join(f"{name} = :{name}" for name in names)
     return f"UPDATE {table} SET {changes}, version = version + 1 WHERE {key} = :_key AND version = :_version"
+
+
+NAMES_AT_ONCE = (4, 40, 400)
+"""How many names a statement asks for: connections keep the statements they have seen, and long ones are large."""
 
 
 def by_names(row_type: type, table: str, key: str, count: int) -> str:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from ftorch.core.clock import Clock, Reading
 from ftorch.core.errors import StoreError
 from ftorch.store import sql
 from ftorch.store.base import Store
@@ -61,6 +62,7 @@ class SqliteStore(Store):
             raise StoreError(f"this Python has SQLite {sqlite3.sqlite_version}; ftorch needs 3.35 or newer")
         store = cls(path)
         with store._translated():
+            connect(path, may_make=True).close()
             migrate(store._reader(), path)
         if (moved_to := store.meta(sql.SEALED)) is not None:
             store.close()
@@ -95,6 +97,9 @@ class SqliteStore(Store):
         with self._translated():
             return super().counts(statement)
 
+    def reading(self, clock: Clock) -> Reading:
+        return Reading.of(clock)
+
     def schema_version(self) -> int:
         return schema_version(self._reader())
 
@@ -123,7 +128,8 @@ class SqliteStore(Store):
     def _reader(self) -> SqliteConnection:
         connection: SqliteConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = connect(self.path)
+            with self._translated():
+                connection = self._local.connection = connect(self.path)
         return connection
 
     @contextmanager
@@ -138,9 +144,13 @@ class SqliteStore(Store):
             raise StoreError(f"no space left on the disk that holds {self.path}") from error
 
 
-def connect(path: Path) -> SqliteConnection:
-    """A connection whose commits survive a power cut."""
-    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, factory=SqliteConnection)
+def connect(path: Path, *, may_make: bool = False) -> SqliteConnection:
+    """A connection whose commits survive a power cut.
+
+    A file that is gone with its disk is not made anew: an empty database would lie where the disk comes back.
+    """
+    place = f"{path.absolute().as_uri()}?mode={'rwc' if may_make else 'rw'}"
+    connection = sqlite3.connect(place, timeout=_BUSY_S, isolation_level=None, factory=SqliteConnection, uri=True)
     connection.row_factory = sqlite3.Row
     _use_wal(connection)
     # NORMAL survives kill -9 but not a power cut; an intent that is lost after the wire is an orphan.
@@ -196,6 +206,8 @@ def _store_error(error: sqlite3.DatabaseError, path: Path) -> Exception:
                 f"the database {path} cannot be opened for writing",
                 hint="set FTORCH_HOME to a folder that you can write, or mend the rights of this one",
             )
+        case _ if "disk i/o error" in words.lower():
+            return StoreError(f"the database {path} cannot be reached: {words}", hint="see that its disk is there")
         case _ if "not a database" in words or "malformed" in words:
             return StoreError(f"{path} is not an ftorch database: {words}", hint="move it away, or restore a backup")
         case _:

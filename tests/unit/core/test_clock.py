@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftorch.core.clock import ManualClock, from_micros, parse_rfc3339, rfc3339, to_micros
+from ftorch.core.clock import (
+    ManualClock,
+    Reading,
+    SteadyClock,
+    SystemClock,
+    from_micros,
+    parse_rfc3339,
+    rfc3339,
+    to_micros,
+)
 
 moments = st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 
@@ -45,3 +54,37 @@ def test_sleeping_moves_a_manual_clock() -> None:
 
     assert clock.now() - before == timedelta(seconds=90)
     assert clock.boot_s() == 1090.0
+
+
+def test_a_reading_tells_how_long_ago_it_was_whatever_the_wall_clock_says() -> None:
+    clock = ManualClock()
+    before = Reading.of(clock)
+
+    clock.jump(7200)
+    clock.advance(30)
+
+    assert Reading.of(SteadyClock(clock)).since(before) == timedelta(seconds=30)
+
+
+def test_readings_of_two_boots_are_not_compared() -> None:
+    clock = ManualClock()
+    before = Reading.of(clock)
+
+    clock.reboot()
+    clock.advance(5000)
+
+    assert Reading.of(clock).since(before) is None
+
+
+def test_a_reading_before_the_earlier_one_tells_nothing() -> None:
+    assert Reading("server", 1.0).since(Reading("server", 2.0)) is None
+
+
+def test_a_reading_survives_its_text() -> None:
+    reading = Reading("boot-0f6c 2", 1234.567891)
+
+    assert Reading.parse(str(reading)) == reading
+
+
+def test_the_system_names_one_boot() -> None:
+    assert SystemClock().boot_id() == SystemClock().boot_id() != ""

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from ftorch.core.ids import Ids, installation_of, run_key
+import pytest
+
+from ftorch.core.ids import Ids, installation_of, mark_in, run_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -45,3 +47,17 @@ def test_the_installation_is_read_back_from_a_key() -> None:
 
 def test_a_strangers_name_has_no_installation() -> None:
     assert installation_of("ft-someone-else") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"),
+    [
+        ("ft-abc123-rows.jsonl", "abc123"),
+        ("support ft-abc123-01m853 train.jsonl", "abc123"),
+        ("soft-abc123-rows.jsonl", None),
+        ("ft-abc-rows.jsonl", None),
+        ("", None),
+    ],
+)
+def test_a_mark_is_seen_wherever_it_stands_in_a_name(name: str, mark: str | None) -> None:
+    assert mark_in(name) == mark

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ftorch.core.money import Money
 from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window, time_charge
 from ftorch.costs.ledger import post, post_charges
-from ftorch.store import RunRow, SqliteStore, Transaction
+from ftorch.store import RunRow, SqliteStore, Transaction, sql
 from unit.jobs.rows import job, run
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -144,3 +144,7 @@ def test_a_row_of_the_bill_is_no_answer_about_a_run(store: SqliteStore) -> None:
     answer_with(store, made, item("0.06"))
 
     assert [entry.amount_micro for entry in store.ledger()] == [70_000, 60_000]
+
+
+def test_spend_is_every_kind_but_tax_and_credit() -> None:
+    assert set(EntryKind) - set(sql.SPEND_KINDS) == {EntryKind.TAX, EntryKind.CREDIT}

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
-from ftorch.core.clock import ManualClock
+from ftorch.core.clock import Clock, ManualClock
 from ftorch.core.errors import (
     ArtifactError,
     NoCapacityError,
@@ -163,7 +163,7 @@ class CloudProvider:
         self._cloud = cloud
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         raise NotImplementedError("tests make it themselves")
 
     def check(self) -> Account:

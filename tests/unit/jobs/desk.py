@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from ftorch.core.clock import ManualClock
 from ftorch.jobs.context import Context
@@ -14,6 +17,21 @@ from ftorch.manifest.plan import Plan
 from ftorch.store import JobRow, RunRow
 from unit.jobs.cloud import NAME, Cloud
 from unit.plans import plan
+
+
+class Later(Executor):
+    """Threads that begin when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.calls.append(partial(call, *args, **kwargs))
+
+    def begin(self) -> None:
+        waiting, self.calls = self.calls, []
+        for call in waiting:
+            call()
 
 
 @dataclass

@@ -84,6 +84,20 @@ def test_a_database_with_jobs_does_not_adopt_the_runs_of_another(desk: Desk, fre
         adopt(fresh.context, manifest(), key)
 
 
+def test_a_job_that_is_submitted_while_a_run_is_adopted_keeps_its_mark(desk: Desk, fresh: Desk) -> None:
+    key = left_behind(desk)
+
+    class Meanwhile(Known):
+        def freeze(self, home: Home) -> Path:
+            fresh.submit()
+            return super().freeze(home)
+
+    with pytest.raises(UsageError, match="has jobs of its own"):
+        adopt(fresh.context, Meanwhile(plan(providers=(NAME,)), cast("Prepared", None), Path("support.yaml")), key)
+
+    assert (fresh.context.store.meta("installation"), len(fresh.context.store.jobs())) == (None, 1)
+
+
 def test_a_database_with_a_daemon_keeps_its_mark(desk: Desk, fresh: Desk) -> None:
     key = left_behind(desk)
 

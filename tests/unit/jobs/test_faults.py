@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +16,9 @@ import pytest
 from ftorch.core.clock import ManualClock, SteadyClock
 from ftorch.core.errors import ProviderUnavailableError, RateLimitedError, StoreError
 from ftorch.jobs.engine import Engine
-from ftorch.providers.base import RunState
+from ftorch.providers.base import Observation, RunState
 from ftorch.store.sqlite import SqliteConnection
-from unit.jobs.cloud import NAME, RATE, TRAINING, CloudProvider
+from unit.jobs.cloud import NAME, RATE, TRAINING, CloudProvider, Remote
 from unit.jobs.desk import Desk
 
 CALLS = ("stage", "placements", "submit", "find", "observe", "cancel", "fetch", "release", "charges", "owned")
@@ -115,11 +116,26 @@ class Pair(ManualClock):
         self.theirs.advance(seconds)
 
 
+def stamp_by(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the provider sees is dated by a clock of ours, not by the service's."""
+    observation = CloudProvider._observation
+
+    def stamped(provider: CloudProvider, run: Remote) -> Observation:
+        return replace(observation(provider, run), observed_at=clock.now())
+
+    monkeypatch.setattr(CloudProvider, "_observation", stamped)
+
+
+@pytest.mark.parametrize("stamps", ["theirs", "ours"])
 @pytest.mark.parametrize("hours", [-30, -2, 2, 30])
 @pytest.mark.parametrize("state", ["staging", "queued", "running"])
-def test_a_wall_clock_that_is_set_changes_no_run(desk: Desk, hours: int, state: str) -> None:
+def test_a_wall_clock_that_is_set_changes_no_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, hours: int, state: str, stamps: str
+) -> None:
     desk.clock = Pair(desk.clock)
     desk.cloud.clock = desk.clock.theirs
+    if stamps == "ours":
+        stamp_by(desk.clock, monkeypatch)
     desk.context = replace(desk.context, clock=SteadyClock(desk.clock))
     desk.engine = Engine(desk.context)
     job_id = desk.submit()
@@ -129,11 +145,27 @@ def test_a_wall_clock_that_is_set_changes_no_run(desk: Desk, hours: int, state: 
         desk.run_until(lambda: desk.job(job_id).state == "running")
 
     desk.clock.jump(hours * HOUR)
+    jumped_s = desk.clock.boot_s()
     desk.finish(job_id)
+    took_s = desk.clock.boot_s() - jumped_s
     desk.run_until(lambda: desk.runs(job_id)[0].settled_at is not None, seconds=4 * 3600, step=60.0)
     desk.engine.close()
 
+    assert took_s < 2 * TRAINING.total_seconds()
     assert paid_once(desk, job_id)
+
+
+def test_a_second_daemon_whose_clock_is_behind_sees_the_end_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = desk.submit()
+    desk.run_until(lambda: desk.job(job_id).state == "running")
+    stamp_by(ManualClock(desk.clock.now() - timedelta(hours=2)), monkeypatch)
+    desk.clock.advance(TRAINING.total_seconds())
+
+    desk.run_until(lambda: desk.job(job_id).ended_at is not None, seconds=60)
+
+    assert desk.job(job_id).state == "succeeded"
 
 
 def test_a_status_word_that_nobody_knows_holds_the_job_and_then_lets_it_go_on(desk: Desk) -> None:
@@ -173,8 +205,22 @@ def full(_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("trouble", [locked, full])
-def test_a_database_that_refuses_writes_for_an_hour_loses_nothing(
+@contextmanager
+def gone(desk: Desk, _monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Its disk has been unplugged, and is plugged in again."""
+    home = desk.context.home.root
+    unplugged = home.with_name("unplugged")
+    desk.context.store.close()
+    home.rename(unplugged)
+    home.mkdir()
+    yield
+    assert list(home.iterdir()) == [], "something was written where the disk is to be"
+    home.rmdir()
+    unplugged.rename(home)
+
+
+@pytest.mark.parametrize("trouble", [locked, full, gone])
+def test_a_database_that_cannot_be_written_for_an_hour_loses_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, trouble: Any
 ) -> None:
     job_id = desk.submit()
@@ -185,8 +231,8 @@ def test_a_database_that_refuses_writes_for_an_hour_loses_nothing(
             with suppress(StoreError):
                 desk.engine.tick()
             desk.wait()
-        before = desk.job(job_id).state
 
+    before = desk.job(job_id).state
     desk.finish(job_id)
     desk.run_until(lambda: desk.runs(job_id)[0].settled_at is not None, seconds=4 * 3600, step=60.0)
 

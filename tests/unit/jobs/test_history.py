@@ -21,7 +21,9 @@ from ftorch.store import EvaluationRow, EventRow, RunRow, SqliteStore, Transacti
 from unit.jobs.rows import NOW, charge, job, run
 
 SECOND = "ft-abc123-01m853egkdvypddzfanrkc5c06"
-_OF_THE_ENGINE = {"job_id", "version", "next_at", "send_before", "hold_micro", "accrual_micro", "progress"}
+_OF_THE_ENGINE = {
+    *("job_id", "version", "next_at", "send_before", "sent_reading", "hold_micro", "accrual_micro", "progress"),
+}
 """Columns that are shown in another form, or only steer the engine."""
 
 

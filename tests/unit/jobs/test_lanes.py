@@ -2,20 +2,17 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Iterator
 from datetime import timedelta
-from functools import partial
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ftorch.core.clock import ManualClock, SteadyClock
-from ftorch.jobs.lanes import Bucket, Lanes, Work
+from ftorch.jobs.lanes import Bucket, Lanes, Threads, Work
 from ftorch.jobs.pace import Pace
-from unit.jobs.desk import Desk
+from unit.jobs.desk import Desk, Later
 from unit.plans import plan
 
 
@@ -82,21 +79,6 @@ def test_two_works_with_one_key_are_never_under_way_at_once(lanes: Lanes) -> Non
     assert lanes.under_way == 1
 
 
-class Later(Executor):
-    """Threads that begin when the test says so."""
-
-    def __init__(self) -> None:
-        self.calls: list[Callable[[], object]] = []
-
-    def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> Any:
-        self.calls.append(partial(call, *args, **kwargs))
-
-    def begin(self) -> None:
-        waiting, self.calls = self.calls, []
-        for call in waiting:
-            call()
-
-
 def test_a_work_that_waited_for_a_thread_waits_for_the_pause_too(clock: ManualClock) -> None:
     threads, done = Later(), threading.Event()
     lanes = Lanes(clock.boot_s, lambda _: 10.0, lambda _count, _name: threads)
@@ -128,12 +110,67 @@ def test_slow_steps_never_hold_up_what_is_urgent(lanes: Lanes, clock: ManualCloc
     release, done = threading.Event(), threading.Event()
     for number in range(40):
         lanes.add(Work(f"slow-{number}", "cloud", release.wait, cost=0.0))  # type: ignore[arg-type]  # what it returns is dropped
-    lanes.add(Work("cancel", "cloud", done.set, cost=0.0, is_urgent=True))
+    lanes.add(Work("cancel", "cloud", done.set, cost=0.0, threads=Threads.URGENT))
 
     lanes.start_due()
 
     assert done.wait(5)
     release.set()
+
+
+@pytest.mark.parametrize("blocked", [Threads.CREATES, Threads.FINDS])
+@pytest.mark.parametrize(
+    ("lane", "kind"), [("other", Threads.CREATES), ("cloud", Threads.STEPS), ("other", Threads.FINDS)]
+)
+def test_creates_that_block_hold_up_neither_another_provider_nor_other_steps(
+    lanes: Lanes, blocked: Threads, lane: str, kind: Threads
+) -> None:
+    release, done = threading.Event(), threading.Event()
+    for number in range(40):
+        lanes.add(Work(f"create-{number}", "cloud", release.wait, cost=0.0, threads=blocked))  # type: ignore[arg-type]  # what it returns is dropped
+    lanes.add(Work("step", lane, done.set, cost=0.0, threads=kind))
+
+    lanes.start_due()
+
+    assert done.wait(5)
+    release.set()
+
+
+def test_creates_of_one_provider_take_so_many_threads_and_no_more(lanes: Lanes) -> None:
+    release, inside = threading.Event(), threading.Semaphore(0)
+
+    def block() -> None:
+        inside.release()
+        release.wait()
+
+    for number in range(100):
+        lanes.add(Work(f"create-{number}", "cloud", block, cost=0.0, threads=Threads.CREATES))
+    lanes.start_due()
+
+    assert all(inside.acquire(timeout=5) for _ in range(16))
+    assert not inside.acquire(timeout=0.1)
+    release.set()
+
+
+def test_after_a_halt_nothing_begins(clock: ManualClock) -> None:
+    lanes = Lanes(clock.boot_s, lambda _: 100.0)
+    release, inside, begun = threading.Event(), threading.Semaphore(0), []
+
+    def block() -> None:
+        inside.release()
+        release.wait()
+
+    for number in range(16):
+        lanes.add(Work(f"create-{number}", "cloud", block, threads=Threads.CREATES))
+    lanes.add(Work("last", "cloud", lambda: begun.append(1), threads=Threads.CREATES))
+    lanes.start_due()
+    assert all(inside.acquire(timeout=5) for _ in range(16))
+
+    lanes.halt()
+    release.set()
+    lanes.close()
+
+    assert begun == []
 
 
 def test_a_walk_that_takes_long_to_read_rests_four_times_as_long() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from ftorch.core.errors import CredentialsError, ProviderUnavailableError
 from ftorch.core.ids import Ids, made_at, run_key
+from ftorch.jobs.admit import ask_cancel, ask_retry
 from ftorch.jobs.reap import ReapReport, reap, sweep
 from ftorch.providers.base import Provider, RunState
 from unit.jobs.cloud import NAME, Remote
@@ -32,6 +33,29 @@ def late_duplicate(desk: Desk) -> tuple[str, Remote]:
     job = desk.finish(desk.submit())
     desk.cloud.training = timedelta(days=1)
     return job.id, desk.cloud.create(desk.runs(job.id)[0].key)
+
+
+def closed_unseen(desk: Desk) -> str:
+    """A cancelled job whose create showed itself only after its row was closed, and has ended since."""
+    desk.cloud.faults = ["lost after create"]
+    desk.cloud.hidden_until = desk.clock.now() + timedelta(seconds=200)
+    job = desk.submit()
+    desk.run_until(lambda: bool(desk.cloud.runs))
+    ask_cancel(desk.context, job)
+    desk.finish(job)
+    desk.clock.advance(200)
+    return job
+
+
+def unknown(desk: Desk) -> str:
+    """A job that waits for a person, for nobody could find its run; it shows itself now."""
+    desk.cloud.faults = ["lost before create", "lost after create"]
+    desk.cloud.hidden_until = desk.clock.now() + timedelta(seconds=300)
+    desk.cloud.training = timedelta(days=1)
+    job = desk.submit()
+    desk.run_until(lambda: desk.job(job).state == "unknown")
+    desk.clock.advance(200)
+    return job
 
 
 def swept(desk: Desk) -> int:
@@ -184,6 +208,17 @@ def test_old_rows_that_no_job_names_are_listed_and_deleted(desk: Desk) -> None:
     assert [folder.exists() for folder in (gone, old_bundle, bundle, fresh)] == [False, False, True, True]
 
 
+def test_rows_of_an_open_job_stay_although_another_host_names_their_folder_otherwise(desk: Desk) -> None:
+    job = desk.job(desk.submit())
+    rows = desk.context.home.datasets / "rows"
+    os.utime(rows, ((desk.clock.now() - timedelta(days=31)).timestamp(),) * 2)
+
+    desk.context.change_job(job, dataset="/mnt/shared/datasets/rows")
+
+    assert list(reaped(desk, yes=True).leftovers) == []
+    assert rows.exists()
+
+
 def test_a_late_duplicate_is_cancelled_released_and_booked_by_the_engine(desk: Desk) -> None:
     job, late = late_duplicate(desk)
 
@@ -248,6 +283,104 @@ def test_a_new_engine_sweeps_at_its_start_and_every_ten_minutes(desk: Desk) -> N
         desk.settle()
 
     assert desk.cloud.asked["owned"] - asked == 2
+
+
+def test_a_create_that_showed_itself_late_and_has_ended_is_released_and_booked_by_the_engine(desk: Desk) -> None:
+    job = closed_unseen(desk)
+
+    desk.run_until(lambda: desk.cloud.runs[0].released and bool(desk.spent()))
+
+    assert [entry.amount_micro for entry in desk.context.store.ledger_of(job)] == [60_000]
+    assert (desk.job(job).state, swept(desk)) == ("cancelled", 0)
+
+
+def test_a_create_that_showed_itself_late_and_has_ended_is_listed_and_reaped_once(desk: Desk) -> None:
+    job = closed_unseen(desk)
+
+    [found] = reaped(desk).strays
+    [gone] = reaped(desk, yes=True).strays
+
+    assert (found.state, found.job, "only after its row was closed" in found.why) == ("succeeded", job, True)
+    assert (gone.is_gone, str(gone.spend), desk.cloud.runs[0].released) == (True, "0.06 USD", True)
+
+
+def test_what_was_reaped_is_not_swept_again_although_it_is_still_shown(desk: Desk) -> None:
+    job = closed_unseen(desk)
+    reaped(desk, yes=True)
+    desk.cloud.runs[0].released = False
+
+    assert (swept(desk), list(reaped(desk).strays), len(desk.runs(job))) == (0, [], 1)
+
+
+def test_a_run_closed_on_a_persons_word_that_has_ended_is_booked(desk: Desk) -> None:
+    job = unknown(desk)
+    ask_retry(desk.context, job)
+    desk.cloud.end(desk.cloud.runs[0], RunState.FAILED)
+
+    desk.run_until(lambda: desk.cloud.runs[0].released)
+
+    assert [run.purpose for run in desk.runs(job)][:2] == ["train", "train"]
+    assert "duplicate" in [run.purpose for run in desk.runs(job)]
+
+
+def test_a_persons_word_that_a_run_does_not_exist_is_in_the_history(desk: Desk) -> None:
+    job = unknown(desk)
+
+    ask_retry(desk.context, job)
+
+    told = [event.detail for event in desk.context.store.events_of(job) if event.event == "not created"]
+    assert told == ["a person says that it does not exist"]
+
+
+def test_an_unknown_run_that_shows_up_is_its_jobs_again(desk: Desk) -> None:
+    job = unknown(desk)
+
+    desk.run_until(lambda: desk.job(job).state == "running")
+
+    assert (len(desk.cloud.runs), events(desk, job).count("showed up")) == (1, 1)
+
+
+def test_an_unknown_run_that_shows_up_is_listed_as_what_it_is(desk: Desk) -> None:
+    job = unknown(desk)
+
+    [found] = reaped(desk).strays
+
+    assert (found.job, found.state) == (job, "running")
+    assert found.why.startswith("its job could not find it and waits")
+    assert desk.job(job).state == "unknown"
+
+
+def test_reaping_gives_an_unknown_run_back_to_its_job(desk: Desk) -> None:
+    job = unknown(desk)
+
+    [left] = reaped(desk, yes=True).strays
+
+    assert (left.left, left.is_gone) == (f"it is its job's again; `ftorch wait {job}` follows it", False)
+    assert (desk.job(job).state, desk.cloud.runs[0].state) == ("submitting", RunState.RUNNING)
+
+
+def test_an_unknown_run_that_showed_up_and_is_not_found_is_not_sent_again(desk: Desk) -> None:
+    job = unknown(desk)
+    desk.context.change_run(desk.runs(job)[0], sends=1)
+    desk.cloud.hidden_until = desk.clock.now() + timedelta(hours=1)
+
+    swept(desk)
+    desk.run_until(lambda: desk.job(job).state == "unknown")
+
+    assert (desk.runs(job)[0].sends, len(desk.cloud.runs)) == (1, 1)
+
+
+def test_a_run_that_showed_up_and_was_closed_all_the_same_is_booked_when_it_shows_up_again(desk: Desk) -> None:
+    job = unknown(desk)
+    desk.cloud.hidden_until = desk.clock.now() + timedelta(hours=1)
+    swept(desk)
+    ask_cancel(desk.context, job)
+    desk.finish(job)
+    desk.cloud.end(desk.cloud.runs[0], RunState.FAILED)
+
+    desk.run_until(lambda: desk.cloud.runs[0].released and bool(desk.spent()))
+
+    assert desk.job(job).state == "cancelled"
 
 
 @pytest.mark.parametrize("key", ["production-database", "ft-abc123-uuuuuuuuuuuuuuuuuuuuuuuuuu", "ft-abc123-short"])

@@ -97,7 +97,13 @@ def test_a_job_succeeds_with_its_adapter_home_and_its_spend_known() -> None:
 def test_a_preempted_run_is_followed_by_a_new_one() -> None:
     gone = ended("stopped", retry_event="preempted", started_at=NOW)
 
-    assert StepKind.OPEN_RUN in kinds(decided(job(), gone))
+    assert StepKind.OPEN_RUN in kinds(decided(job(staged="{}"), gone))
+
+
+def test_a_run_that_follows_is_staged_again_where_what_was_staged_is_gone() -> None:
+    gone = ended("stopped", retry_event="preempted", started_at=NOW)
+
+    assert kinds(decided(job(staged=None), gone)) == [StepKind.STAGE]
 
 
 def test_a_run_that_never_began_is_followed_after_a_pause() -> None:
@@ -110,7 +116,7 @@ def test_a_run_that_never_began_is_followed_after_a_pause() -> None:
 def test_a_person_who_asks_for_a_run_does_not_wait_for_the_pause() -> None:
     never_began = ended("failed", retry_event="capacity")
 
-    assert StepKind.OPEN_RUN in kinds(decided(job(granted=2), never_began))
+    assert StepKind.OPEN_RUN in kinds(decided(job(granted=2, staged="{}"), never_began))
 
 
 def test_no_new_run_starts_before_the_old_one_is_released() -> None:
@@ -128,7 +134,7 @@ def test_runs_end_at_the_manifests_limit() -> None:
 
 
 def test_a_persons_retry_goes_beyond_the_limit() -> None:
-    decision = decided(job(granted=2), ended("failed"))
+    decision = decided(job(granted=2, staged="{}"), ended("failed"))
 
     assert StepKind.OPEN_RUN in kinds(decision)
 
@@ -183,22 +189,21 @@ def test_a_live_run_under_a_closed_job_is_still_worked_on() -> None:
 def test_nothing_is_sent_again_before_the_quiet_time_is_over() -> None:
     sent = run(sent_at=NOW, send_before=NOW, sends=1)
 
-    assert not may_send_again(sent, NOW + timedelta(seconds=89), CLOUD, is_search_proven=True)
-    assert may_send_again(sent, NOW + timedelta(seconds=90), CLOUD, is_search_proven=True)
+    assert not may_send_again(sent, CLOUD, is_quiet=True, is_search_proven=True)
+    assert may_send_again(sent, CLOUD, is_quiet=False, is_search_proven=True)
 
 
 def test_nothing_is_sent_a_third_time() -> None:
     sent = run(sent_at=NOW, send_before=NOW, sends=2)
 
-    assert not may_send_again(sent, NOW + timedelta(days=1), CLOUD, is_search_proven=True)
+    assert not may_send_again(sent, CLOUD, is_quiet=False, is_search_proven=True)
 
 
 def test_nothing_is_sent_again_where_nobody_can_look() -> None:
     blind: Capabilities = replace(CLOUD, find=Find.NONE)
+    sent = run(sent_at=NOW, send_before=NOW, sends=1)
 
-    assert not may_send_again(
-        run(sent_at=NOW, send_before=NOW, sends=1), NOW + timedelta(days=1), blind, is_search_proven=True
-    )
+    assert not may_send_again(sent, blind, is_quiet=False, is_search_proven=True)
 
 
 moments = st.sampled_from([None, NOW])

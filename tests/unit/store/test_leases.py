@@ -20,19 +20,19 @@ def clock() -> ManualClock:
 
 
 def acquired(store: Store, owner: str, clock: ManualClock) -> int | None:
-    return leases.acquire(store, _NAME, owner, TTL, now=clock.now())
+    return store.write(lambda tx: leases.acquire(tx, _NAME, owner, TTL, now=clock.now()))
 
 
 def renewed(store: Store, owner: str, token: int, clock: ManualClock) -> bool:
-    return leases.renew(store, _NAME, owner, token, TTL, now=clock.now())
+    return store.write(lambda tx: leases.renew(tx, _NAME, owner, token, TTL, now=clock.now()))
+
+
+def given_back(store: Store, name: str, owner: str, token: int) -> bool:
+    return store.write(lambda tx: leases.release(tx, name, owner, token))
 
 
 def claimed(store: Store, key: str, owner: str, clock: ManualClock) -> int | None:
     return store.write(lambda tx: leases.claim(tx, key, owner, TTL, now=clock.now()))
-
-
-def held(store: Store, owner: str, token: int, clock: ManualClock) -> bool:
-    return store.write(lambda tx: leases.holds(tx, _NAME, owner, token, now=clock.now()))
 
 
 def let_it_end(store: Store, clock: ManualClock) -> None:
@@ -98,17 +98,13 @@ def test_an_old_token_of_the_same_owner_is_refused(store: Store, clock: ManualCl
     let_it_end(store, clock)
     acquired(store, "a", clock)
 
-    assert (renewed(store, "a", 1, clock), held(store, "a", 1, clock), held(store, "a", 2, clock)) == (
-        False,
-        False,
-        True,
-    )
+    assert (renewed(store, "a", 1, clock), renewed(store, "a", 2, clock)) == (False, True)
 
 
 def test_what_is_given_back_is_free_at_once_and_its_token_grows(store: Store, clock: ManualClock) -> None:
     acquired(store, "a", clock)
 
-    assert leases.release(store, _NAME, "a", 1)
+    assert given_back(store, _NAME, "a", 1)
     assert acquired(store, "b", clock) == 2
 
 
@@ -117,8 +113,8 @@ def test_giving_back_what_another_took_over_changes_nothing(store: Store, clock:
     let_it_end(store, clock)
     acquired(store, "b", clock)
 
-    assert not leases.release(store, _NAME, "a", 1)
-    assert held(store, "b", 2, clock)
+    assert not given_back(store, _NAME, "a", 1)
+    assert renewed(store, "b", 2, clock)
 
 
 def test_the_host_clock_means_nothing_on_a_server(store: Store, clock: ManualClock) -> None:
@@ -141,9 +137,22 @@ def test_a_claim_that_ended_or_was_given_back_is_free(store: Store, clock: Manua
     let_it_end(store, clock)
 
     second = claimed(store, "run-1", "b", clock)
-    given_back = store.write(lambda tx: leases.release_in(tx, "run-1", "b", 2))
+    is_free = given_back(store, "run-1", "b", 2)
 
-    assert (second, given_back, claimed(store, "run-1", "a", clock)) == (2, True, 3)
+    assert (second, is_free, claimed(store, "run-1", "a", clock)) == (2, True, 3)
+
+
+def test_a_claim_says_how_long_it_lasts_at_most(store: Store, clock: ManualClock) -> None:
+    def left_s() -> float:
+        return leases.left_s(store.read(), "run-1", now=clock.now())
+
+    never = left_s()
+    claimed(store, "run-1", "a", clock)
+    taken = left_s()
+    given_back(store, "run-1", "a", 1)
+
+    assert never == left_s() == 0.0
+    assert TTL.total_seconds() - 5 < taken <= TTL.total_seconds()
 
 
 def test_of_many_threads_one_gets_the_claim(store: Store, clock: ManualClock) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from ftorch.core.clock import ManualClock
 from ftorch.store import EventRow, IntegrityError, JobRow, LedgerRow, Store, Transaction, sql
 from ftorch.store.writer import Writer
 from unit.jobs import rows
@@ -41,6 +42,17 @@ def entry(**changes: object) -> LedgerRow:
         "recorded_at": NOW,
     }
     return LedgerRow(**{**values, **changes})  # type: ignore[arg-type]  # the table above has the types
+
+
+def test_a_reading_goes_by_a_clock_that_all_processes_of_the_database_share(store: Store) -> None:
+    here, there = ManualClock(), ManualClock()
+    there.jump(7200)
+    before = store.reading(here)
+
+    since = store.reading(there).since(before)
+
+    assert since is not None
+    assert since < timedelta(seconds=60)
 
 
 def test_a_job_is_read_back_as_it_was_written(store: Store) -> None:

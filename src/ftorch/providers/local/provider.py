@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import secrets
 import shutil
 import signal
 import sys
@@ -21,9 +19,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from ftorch.core.clock import Clock, SystemClock
+from ftorch.core.clock import Clock, Reading, SystemClock
 from ftorch.core.errors import MissingExtraError, RunNotFoundError, RunRejectedError
-from ftorch.core.files import sync_folder, write_text, write_text_once
+from ftorch.core.files import sync_folder, write_text
+from ftorch.core.host import host_id
 from ftorch.core.ids import installation_of
 from ftorch.core.paths import Home
 from ftorch.costs.items import EntryKind, LineItem, Quote, SpendSource, Window, time_charge
@@ -53,17 +52,6 @@ _LOG_PAGE = 1 << 16
 _SAID = 300
 
 
-def host_id(home: Home) -> str:
-    """What names this machine and state folder, made once: a host's own name changes with the network that it is in.
-
-    Two state folders on one host are two places: neither can see the other's runs.
-    """
-    path = home.ensure().root / "host.id"
-    if not path.exists():
-        write_text_once(path, f"{platform.node() or 'localhost'}-{secrets.token_hex(3)}")
-    return path.read_text()
-
-
 class LocalProvider:
     """Trains on this machine."""
 
@@ -76,9 +64,9 @@ class LocalProvider:
         self._clock = clock
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         """Needs no credentials."""
-        return cls(Home.from_env(env), env, SystemClock())
+        return cls(Home.from_env(env), env, clock or SystemClock())
 
     def check(self) -> Account:
         """This host. Raises MissingExtraError without the training packages."""
@@ -168,11 +156,11 @@ class LocalProvider:
         folder = self._folder(ref.key)
         if not folder.is_dir():
             return
-        mark = folder / "cancelled"
-        if not mark.exists():
-            write_text(mark, str(self._clock.now().timestamp()))
-        asked = self._clock.now().timestamp() - float(mark.read_text())
-        how = signal.SIGTERM if asked < _KILL_AFTER.total_seconds() else signal.SIGKILL
+        mark, now = folder / "cancelled", Reading.of(self._clock)
+        since = now.since(Reading.parse(mark.read_text())) if mark.exists() else None
+        if since is None:
+            write_text(mark, str(now))
+        how = signal.SIGKILL if since is not None and since >= _KILL_AFTER else signal.SIGTERM
         if (pid := _pid(folder)) and process.is_alive(folder / "lock"):
             process.stop(pid, how=how)
 
