@@ -11,6 +11,7 @@ from pathlib import Path
 
 from contract.bills_contract import BillsBench, Expected
 from contract.provider_contract import DeadlineBench
+from contract.stages_contract import StagesBench
 from contract.wire_contract import RETRY_AFTER_S, Traffic, WireBench, WireFault
 from ftorch.core.clock import Clock, ManualClock, rfc3339
 from ftorch.costs.items import Window
@@ -30,7 +31,7 @@ from ftorch.emulators.modal.bill import Row
 from ftorch.emulators.modal.volumes import Volume
 from ftorch.emulators.server import Fault
 from ftorch.jobs.bundle import make_bundle
-from ftorch.providers.base import Bills, Observation, Provider, RunOrder, RunRef, RunState
+from ftorch.providers.base import Bills, Observation, Provider, RunOrder, RunRef, RunState, Stages
 from ftorch.providers.modal import bills
 from ftorch.providers.modal.provider import ModalProvider
 from ftorch.providers.modal.settings import ID_VARIABLE, SECRET_VARIABLE, URL_VARIABLE, Settings
@@ -187,7 +188,7 @@ class StandIn:
         job.volume.write(path, before + line.encode() + b"\n")
 
 
-class ModalBench(WireBench, DeadlineBench, BillsBench):
+class ModalBench(WireBench, DeadlineBench, BillsBench, StagesBench):
     """Modal in memory; time passes when it is told to."""
 
     tries = _CLIENT_TRIES
@@ -210,6 +211,8 @@ class ModalBench(WireBench, DeadlineBench, BillsBench):
             key=TOKEN_SECRET,
         )
         self.bills: Bills = provider
+        self.stages: Stages = provider
+        self.stages_of_another: Stages = self.provider_at(emulator.url, OTHER_TOKEN_ID, OTHER_TOKEN_SECRET)
 
     @property
     def key_variable(self) -> str:
@@ -309,6 +312,12 @@ class ModalBench(WireBench, DeadlineBench, BillsBench):
         hour, cost = hours[hour_text]
         sandbox.surcharges[hour] = usd - sum(cost.values(), Decimal(0))
         self.wait()
+
+    def fill_content(self) -> int:
+        self.staged()
+        for number in range(3):
+            self.volume.write(f"bundles/{number:064x}/train.jsonl", b"{}")
+        return 4
 
     def close(self) -> None:
         for provider in self._opened:

@@ -11,6 +11,7 @@ from contract.bills_contract import BillsContract
 from contract.keys_contract import NamedRunsContract
 from contract.modal_bench import ModalBench, StandIn
 from contract.provider_contract import DeadlineContract, ProviderContract
+from contract.stages_contract import StagesContract
 from contract.wire_contract import CapacityContract, WireContract
 from ftorch.core.clock import ManualClock
 from ftorch.emulators.modal import ModalEmulator
@@ -58,6 +59,10 @@ class TestModalOnTheWire(WireContract):
 
 class TestModalCapacity(CapacityContract):
     """Modal says when no machine is free."""
+
+
+class TestModalStages(StagesContract):
+    """Bundles stay on the Volume until they are deleted."""
 
 
 class TestModalBills(BillsContract):

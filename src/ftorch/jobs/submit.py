@@ -19,7 +19,7 @@ from ftorch.core.errors import (
 from ftorch.costs.budget import HeldError
 from ftorch.jobs.allowance import bound
 from ftorch.jobs.context import Context
-from ftorch.jobs.decide import may_send_again
+from ftorch.jobs.decide import CANCEL_AGAIN, may_send_again
 from ftorch.jobs.quiet import SEND_WINDOW, quiet_left
 from ftorch.jobs.serial import placement_text, placement_value, ref, staged_value
 from ftorch.jobs.states import RUN, JobReason, Purpose
@@ -128,6 +128,15 @@ def find(context: Context, job: JobRow, run: RunRow) -> None:
         submit(context, job, run)
     else:
         context.change_run(run, "unknown", "nobody can tell whether it exists", detail=JobReason.SUBMIT_UNKNOWN.value)
+
+
+def interrupt(context: Context, job: JobRow, run: RunRow) -> None:
+    """Ask the provider to end what a create that may still block is waiting for: the key finds it.
+
+    The run's row is the create's to change. It returns when what it waited for has ended.
+    """
+    context.open_provider(run.provider).cancel(ref(run))
+    context.change_job(job, "cancel asked", run.key, next_at=context.clock.now() + CANCEL_AGAIN)
 
 
 def is_search_proven(context: Context, run: RunRow) -> bool:

@@ -42,8 +42,11 @@ def _allowed(text: str) -> str:
     return _NOT_ALLOWED.sub("-", text)[:_LONGEST]
 
 
+BUNDLES = "bundles"
+
+
 def bundle_folder(sha256: str) -> str:
-    return f"bundles/{sha256}"
+    return f"{BUNDLES}/{sha256}"
 
 
 def code_folder(sha256: str) -> str:

@@ -26,6 +26,7 @@ from ftorch.providers.base import (
     RunOrder,
     RunRef,
     Staged,
+    StagedContent,
 )
 from ftorch.providers.modal import machines
 from ftorch.providers.modal.capabilities import CAPABILITIES, CREATE_DEADLINE_S
@@ -60,9 +61,9 @@ class ModalProvider:
         self._lock = threading.Lock()
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         """Reads the variables of `settings.py`, else the login file. Sends nothing."""
-        return cls(Settings.from_env(env), SystemClock(), Home.from_env(env).root / "logs")
+        return cls(Settings.from_env(env), clock or SystemClock(), Home.from_env(env).root / "logs")
 
     @classmethod
     def listed(cls, plan: Plan) -> Sequence[Placement]:
@@ -128,6 +129,14 @@ class ModalProvider:
     def line_items(self, window: Window) -> Iterator[LineItem]:
         """The workspace's bill by the hour. Raises BillNotEnabledError where the plan has none."""
         return self._site.line_items(window)
+
+    def staged_content(self) -> Iterator[StagedContent]:
+        """The bundles on the Volume."""
+        return self._site.staged_content()
+
+    def discard(self, content: StagedContent) -> None:
+        """Delete a bundle from the Volume."""
+        self._site.discard(content)
 
     def close(self) -> None:
         """Give back the connection. Closing twice is harmless."""

@@ -26,8 +26,9 @@ from ftorch.providers.base import (
     RunRef,
     RunState,
     Staged,
+    StagedContent,
 )
-from ftorch.providers.modal import artifact, bills, machines, money, names, orders, readings
+from ftorch.providers.modal import artifact, bills, content, machines, money, names, orders, readings
 from ftorch.providers.modal.cargo import cargo
 from ftorch.providers.modal.image import Images
 from ftorch.providers.modal.logs import Logs
@@ -154,6 +155,12 @@ class Site:
             return self._workspace.costs_of_hour(app_id, hour, "line_items")
 
         return bills.line_items(self._sdk, window, shares, self._clock.now())
+
+    def staged_content(self) -> Iterator[StagedContent]:
+        return content.listed(self._files)
+
+    def discard(self, one: StagedContent) -> None:
+        content.discard(self._files, one)
 
     def close(self) -> None:
         self._sdk.close()

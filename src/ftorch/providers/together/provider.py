@@ -67,9 +67,9 @@ class TogetherProvider:
         self._files: dict[str, str] = {}
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
+    def from_env(cls, env: Mapping[str, str], clock: Clock | None = None) -> Self:
         """Reads TOGETHER_API_KEY and, if set, TOGETHER_BASE_URL and TOGETHER_PROJECT_ID. Sends nothing."""
-        settings, clock = Settings.from_env(env), SystemClock()
+        settings, clock = Settings.from_env(env), clock or SystemClock()
         http = Http(
             cls.name,
             settings.url,
