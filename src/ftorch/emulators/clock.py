@@ -20,6 +20,9 @@ class FastClock:
     def boot_s(self) -> float:
         return (time.monotonic() - self._began_s) * self._speed + self._moved_s
 
+    def boot_id(self) -> str:
+        return f"fast-{id(self):x}"
+
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds / self._speed)
 

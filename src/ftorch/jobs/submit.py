@@ -42,18 +42,28 @@ def submit(context: Context, job: JobRow, run: RunRow) -> None:
     try:
         found = context.open_provider(run.provider).submit(replace(order, send_before=now + SEND_WINDOW))
     except RunRejectedError as error:
-        never_was(context, sent, RunState.FAILED, error.message)
+        never_was(context, _as_it_is(context, sent), RunState.FAILED, error.message)
     except NoCapacityError as error:
+        sent = _as_it_is(context, sent)
         _elsewhere(context, job, replace(sent, **_as_before(run)), sent, error.message)
     except (ProviderUnavailableError, RateLimitedError, CredentialsError):
         # Proven that this send created nothing: its intent is taken back, and the engine comes again later. An earlier
         # send of the same key, whose answer was lost, stays on record.
-        context.change_run(sent, **_as_before(run))
+        context.change_run(_as_it_is(context, sent), **_as_before(run))
         raise
     except SubmitUnknownError as error:
-        context.change_run(sent, "answer lost", error.message, next_at=context.clock.now())
+        context.change_run(_as_it_is(context, sent), "answer lost", error.message, next_at=context.clock.now())
     else:
-        adopt(context, sent, [found])
+        adopt(context, _as_it_is(context, sent), [found])
+
+
+def _as_it_is(context: Context, sent: RunRow) -> RunRow:
+    """The run's row after its create: somebody may have asked for its end while the create blocked.
+
+    What became of the create is true all the same, as long as nobody has found it otherwise.
+    """
+    now = context.again(sent)
+    return now if (now.sends, now.state, now.ended_at) == (sent.sends, None, None) else sent
 
 
 def _as_before(run: RunRow) -> dict[str, Any]:

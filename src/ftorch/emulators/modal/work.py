@@ -54,10 +54,14 @@ class Work(Protocol):
 
 
 class Processes:
-    """Each container a process group in a session of its own. `folder` holds the mounts."""
+    """Each container a process group in a session of its own. `folder` holds the mounts.
 
-    def __init__(self, folder: Path) -> None:
+    `env` is what the image would bring, such as where a cache of the Hub is.
+    """
+
+    def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
         self._folder = folder.absolute()
+        self._env = dict(env or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._mounts: dict[str, Mapping[Path, Path]] = {}
         self._killed: set[str] = set()
@@ -140,6 +144,7 @@ class Processes:
             "PATH": f"{self._sync_command().parent}:{os.environ.get('PATH', '')}",
             "HF_HUB_OFFLINE": "1",
             "FTORCH_EMULATED_MOUNTS": json.dumps(mounts),
+            **self._env,
             **container.env,
             "MODAL_SANDBOX_ID": container.sandbox_id,
         }

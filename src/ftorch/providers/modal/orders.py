@@ -75,4 +75,3 @@ def _from_run(path: str) -> str:
 
 def _rejected(words: str, hint: str) -> RunRejectedError:
     return RunRejectedError(words, provider="modal", operation="stage", hint=hint)
-
