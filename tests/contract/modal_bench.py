@@ -55,6 +55,7 @@ _FAULTS: Mapping[WireFault, tuple[tuple[str, ...], Fault]] = {
     WireFault.LIST_FAILS: (_LISTS, Fault.ERROR),
     WireFault.LIST_DROPPED: (_LISTS, Fault.DROP_BEFORE),
     WireFault.LIST_LIMITED: (_LISTS, Fault.RATE_LIMITED),
+    WireFault.LIST_SHUFFLED: (_LISTS, Fault.SHUFFLED),
     WireFault.SINGLE_FAILS: (("SandboxWait",), Fault.ERROR),
     WireFault.CANCEL_FAILS: (("SandboxTerminate",), Fault.UNAVAILABLE_AFTER),
     WireFault.DOWNLOAD_DAMAGED: ((f"GET /files/{_WEIGHTS}",), Fault.DAMAGED),

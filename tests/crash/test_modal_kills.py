@@ -17,10 +17,9 @@ from e2e.shell import kill, until
 from ftorch.emulators.modal.sandboxes import Status
 
 _PROVIDER = "ftorch.providers.modal.provider:ModalProvider"
+# A death between the intent and the create waits out half an hour: test_modal_boundaries.py has a clock for that.
 KILLS = {
     "before its data is staged": f"daemon|before|{_PROVIDER}.stage|1",
-    "before the create": f"daemon|before|{_PROVIDER}.submit|1",
-    "just before the create is sent": "daemon|before|ftorch.providers.modal.submitting:create|1",
     "when the create was carried out and nobody knows": "daemon|after|ftorch.providers.modal.submitting:create|1",
     "after the create": f"daemon|after|{_PROVIDER}.submit|1",
     "while it is observed": f"daemon|after|{_PROVIDER}.observe|2",

@@ -149,6 +149,8 @@ class ModalEmulator(Emulator):
                 raise GRPCError(Status.UNAVAILABLE, "try again later")
             case Fault.GARBAGE:
                 answer = [type(message)() for message in answer]
+            case Fault.SHUFFLED:
+                answer = [_shuffled(message) for message in answer]
             case _:
                 pass
         return iter(answer), float(script.value or 1) if script.fault is Fault.SLOW else 0
@@ -214,3 +216,9 @@ class ModalEmulator(Emulator):
 
     def refusal(self, status: int, code: str, message: str) -> Reply:
         return error_with(status, code, message)
+
+
+def _shuffled(message: Any) -> Any:
+    """A page in another order, but for its last entry: from that one the client goes on."""
+    *others, last = message.sandboxes or [None]
+    return type(message)(sandboxes=[*reversed(others), last]) if last is not None else message

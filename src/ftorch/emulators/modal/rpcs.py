@@ -358,6 +358,8 @@ def _order(request: Any) -> Order:
         cores=Decimal(resources.milli_cpu or 125) / 1000,
         memory_gib=Decimal(resources.memory_mb or 128) / 1024,
         timeout_s=definition.timeout_secs,
+        max_cores=Decimal(resources.milli_cpu_max) / 1000,
+        max_memory_gib=Decimal(resources.memory_mb_max) / 1024,
     )
 
 

@@ -45,6 +45,9 @@ class Order:
     cores: Decimal
     memory_gib: Decimal
     timeout_s: int
+    max_cores: Decimal = Decimal(0)
+    """Where it is given, what the sandbox cannot use more of."""
+    max_memory_gib: Decimal = Decimal(0)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,6 @@ from math import ceil
 from typing import Any, Self
 
 from ftorch.core.errors import RunRejectedError
-from ftorch.core.suggest import did_you_mean
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import Placement
 
@@ -115,7 +114,7 @@ def _gpu_names(plan: Plan) -> list[str]:
 def _no_such_gpu(name: str) -> RunRejectedError:
     known = _gpus()
     return RunRejectedError(
-        f"modal has no GPU {name!r}{did_you_mean(name, known)}; it has {', '.join(known)}",
+        f"modal has no GPU {name!r}; it has {', '.join(known)}",
         provider="modal",
         operation="placements",
         hint="change resources.gpu",

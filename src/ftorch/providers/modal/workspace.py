@@ -88,7 +88,8 @@ class Workspace:
             listed = modal.Sandbox.list.aio(app_id=app.app_id, tags=dict(tags) if tags else None, client=client)
             return [Live(sandbox.object_id, app.name or "") async for sandbox in listed]
 
-        return self._sdk.run(operation, call)
+        # A sandbox that is made while the pages are read may come twice.
+        return list(dict.fromkeys(self._sdk.run(operation, call)))
 
     def tags(self, sandbox_id: str, operation: str) -> Mapping[str, str]:
         """The tags of a sandbox, asked once: ours never change."""
