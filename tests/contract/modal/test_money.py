@@ -33,6 +33,18 @@ def test_late_statistics_take_the_place_of_measured_time(bench: ModalBench) -> N
     assert last.as_of > first.as_of
 
 
+def test_statistics_of_half_a_run_are_not_believed(bench: ModalBench) -> None:
+    bench.service.stats_lag_s = 30
+    ref = bench.submit()
+    seen = bench.finish(ref)
+
+    [first] = bench.provider.charges(ref, [seen])
+    bench.advance(30)
+    [last] = bench.provider.charges(ref, [seen])
+
+    assert (first.source, last.source) == (SpendSource.MEASURED_TIME, SpendSource.RUN_RECORD)
+
+
 def test_statistics_that_never_come_leave_the_measured_time(bench: ModalBench) -> None:
     ref = bench.submit()
     seen = bench.finish(ref)

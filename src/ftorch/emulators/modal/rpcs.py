@@ -27,8 +27,8 @@ from ftorch.emulators.server import RefusedError
 PAGE = 10
 """Sandboxes in a page of the list."""
 _BUILDER = "2025.06"
-_CREATE = api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING
-_FOUND_OR_MADE = (_CREATE, api_pb2.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS)
+_MADE = api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS
+_FOUND_OR_MADE = (_MADE, api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +132,26 @@ def _secret(call: Call, request: Any) -> Message:
 
 def _volume(call: Call, request: Any) -> Message:
     name = request.deployment_name
+    if request.object_creation_type == _MADE and name in call.service.volume_names(call.account):
+        raise RefusedError(409, "exists", f"a Volume {name!r} exists")
     volume_id = call.service.volume(call.account, name, create=request.object_creation_type in _FOUND_OR_MADE)
     version = api_pb2.VOLUME_FS_VERSION_V2
     return api_pb2.VolumeGetOrCreateResponse(
         volume_id=volume_id, version=version, metadata=api_pb2.VolumeMetadata(version=version, name=name)
+    )
+
+
+def _volumes(call: Call, _request: Any) -> Message:
+    return api_pb2.VolumeListResponse(
+        items=[
+            api_pb2.VolumeListItem(
+                volume_id=volume_id,
+                label=name,
+                metadata=api_pb2.VolumeMetadata(version=api_pb2.VOLUME_FS_VERSION_V2, name=name),
+            )
+            for name, volume_id in call.service.volume_names(call.account).items()
+        ],
+        environment_name="main",
     )
 
 
@@ -456,6 +472,7 @@ ROUTES: Mapping[str, Rpc] = {
     "ImageJoinStreaming": _one(_built),
     "SecretGetOrCreate": _one(_secret),
     "VolumeGetOrCreate": _one(_volume),
+    "VolumeList": _one(_volumes),
     "VolumePutFiles2": _one(_put_files),
     "VolumeGetFile2": _one(_get_file),
     "VolumeListFiles2": _list_files,

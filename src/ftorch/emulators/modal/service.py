@@ -79,6 +79,10 @@ class Service:
             self.volumes[volume_id] = Volume(self._folder / "volumes" / volume_id, self.clock)
         return self._volume_ids[key]
 
+    def volume_names(self, account: str) -> Mapping[str, str]:
+        """The account's Volumes by name."""
+        return {name: volume_id for (owner, name), volume_id in self._volume_ids.items() if owner == account}
+
     def secret(self, values: Mapping[str, str]) -> str:
         secret_id = self._id("st", len(self.secrets))
         self.secrets[secret_id] = dict(values)
