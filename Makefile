@@ -45,7 +45,7 @@ demo:
 	$(BIN)/python scripts/demo.py train
 
 bench: install
-	$(BIN)/python tests/bench/run.py --install --engine --trainer
+	$(BIN)/python tests/bench/run.py --install --engine --books --together --trainer
 
 # The pictures show the last `make demo`.
 docs: install

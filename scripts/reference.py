@@ -25,7 +25,7 @@ method: {type: sft, lora: {rank: 16, alpha: 32, dropout: 0.0, targets: all-linea
          batch_size: 16, max_length: 1024, train_on: completion, seed: 42}            # or {type: dpo, beta: 0.1, ...}
 dataset: {path: data/support.jsonl, format: auto, columns: {text: text, label: category}, prompt: "{text}",
           labels: from_data, held_out: {fraction: 0.1, by: content_hash, seed: 42}}   # or held_out: {path: ...}
-provider: {name: local}                # or a list in order
+provider: {name: local}                # or a list in order, or cheapest, or fastest
 resources: {gpu: [H100, A100-80GB], workers: 1}
 secrets: {HF_TOKEN: env:HF_TOKEN}      # names and places, never values
 budget: {limit: 25.00 USD, on_exceed: cancel}
@@ -35,6 +35,8 @@ eval: {compare_to: [base], metrics: [exact_match], where: auto,
 lifetime: {calls_per_period: 200000, period: month, periods: 24, train_cost: ledger,
            hosted: {per_call: 0.005 USD, source: "price list, 2026-11-01"},
            serving: {per_call: 0.0005 USD, source: "quote of 2026-11-02"}}
+task: {kind: router, target: {metric: exact_match, at_least: 0.90},
+       prompted: {correct: 412, rows: 500, source: "prompt v14"}, retrieval: {not_applicable: "nothing to look up"}}
 tracking: {wandb: {project: support}}
 schedule: {cron: "0 3 * * 1", timezone: Europe/Paris, when: dataset_changed, misfire: once, overlap: skip}
 labels: {team: support}
@@ -45,8 +47,8 @@ def manifest_page() -> str:
     """Every key of the manifest."""
     head = (
         "# Manifest\n\nEvery key, generated from the schema; `ftorch schema manifest` prints the same as JSON schema "
-        "for editors. In this version `schedule` is checked and kept with the job, and not yet acted on; `eval` and "
-        "`lifetime` are what `ftorch eval` and `ftorch lifetime` go by.\n"
+        "for editors. In this version `schedule` is checked and kept with the job, and not yet acted on; `eval`, "
+        "`lifetime` and `task` are what `ftorch eval`, `lifetime` and `decide` go by.\n"
     )
     return f"{head}\n```yaml\n{_EXAMPLE}```\n\n{_tables(manifest_schema())}"
 
@@ -55,8 +57,8 @@ def settings_page() -> str:
     """Every key of ftorch.toml."""
     head = (
         "# Settings\n\n`ftorch.toml`: the nearest one in the working folder or above it, over the user's own in the "
-        "configuration folder, key by key. In this version `local.rate`, `required_labels` and "
-        "`daemon.metrics_port` have an effect.\n"
+        "configuration folder, key by key. In this version `local.rate`, `required_labels`, "
+        "`prices` and `daemon.metrics_port` have an effect.\n"
     )
     return f"{head}\n{_tables(settings_schema())}"
 

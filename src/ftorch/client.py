@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ftorch.core.clock import Clock, SteadyClock, SystemClock
 from ftorch.core.errors import CredentialsError, MissingExtraError, NotFinishedError, UsageError
@@ -32,14 +32,20 @@ from ftorch.jobs.views import (
     pick,
 )
 from ftorch.manifest.places import store_url
-from ftorch.store import JobRow, RunRow, SqliteStore, Store, open_store, sql
+from ftorch.store import JobRow, SqliteStore, Store, Transaction, open_store
+from ftorch.store.transaction import of_nothing
 
 if TYPE_CHECKING:
     from datetime import date
 
+    from ftorch.costs.book.listed import ListedPrice
+    from ftorch.costs.compare import Comparison as SpendComparison
     from ftorch.costs.lifetime import LifetimeReport
-    from ftorch.costs.report import SpendReport
+    from ftorch.costs.report import Scope, SpendReport
     from ftorch.jobs.adopt import Adoptable
+    from ftorch.jobs.advice.decision import Decision
+    from ftorch.jobs.billing.api import Billing
+    from ftorch.jobs.compare import Comparison, Sources
     from ftorch.jobs.context import Context
     from ftorch.jobs.evaluate import EvaluationReport
     from ftorch.jobs.history import JobHistory
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
     from ftorch.jobs.preview import PlanView
     from ftorch.jobs.reap import ReapReport
     from ftorch.manifest.evaluation import Hosted
+    from ftorch.manifest.prices import OwnPrice
     from ftorch.manifest.schema import Manifest
     from ftorch.providers.status import ProviderStatus
 
@@ -54,6 +61,7 @@ _POLL_S = 0.5
 _DAEMON_CHECK_S = 5.0
 _OPEN_TO_A_PERSON = "unknown"
 
+T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 """Told (what, done, total) while something long is under way."""
 
@@ -97,6 +105,29 @@ class Client:
         MissingExtraError (2).
         """
         return self._view(self._resolve(manifest))
+
+    def compare(self, manifest: Manifest | Path | str, *, live: bool = False) -> Comparison:
+        """One manifest against every provider: dollars, hours, memory, what would be lost, what is refused.
+
+        Sends nothing, unless `live`: then the providers whose credentials are set are asked what they have. Raises
+        what `plan` raises about the manifest and its data.
+        """
+        from ftorch.jobs.compare import compare
+
+        return compare(self._resolve(manifest, picks=False).plan, self._sources(is_live=live))
+
+    def prices(self) -> list[ListedPrice]:
+        """The price book of machines: shipped lists, catalogues that were asked, `[prices]` of ftorch.toml."""
+        return list(self._sources().book.machines)
+
+    def refresh_prices(self, providers: Sequence[str] = ()) -> Mapping[str, str]:
+        """Ask providers with a catalogue what their machines cost now, and keep it. Reads only at the providers.
+
+        Returns what became of each provider, in words.
+        """
+        from ftorch.jobs.prices import refresh
+
+        return refresh(self.home.ensure().prices, self._credentials(), providers)
 
     def submit(self, manifest: Manifest | PlanView | Path | str, *, again: bool = False) -> Submitted:
         """Submit a manifest, or what `plan` made of it, unless its plan already has an open or succeeded job.
@@ -316,27 +347,81 @@ class Client:
     def lifetime(self, subject: str, *, start: date | None = None) -> LifetimeReport:
         """Does the fine-tune pay? `subject` is a manifest or a job; `start` is when it begins, today when not given.
 
-        Raises ManifestError or UsageError where no `lifetime` says volume and prices.
+        Raises ManifestError or UsageError where no `lifetime` says volume and prices, or a hosted model has no price,
+        DataError for logs that cannot be read.
         """
         from ftorch.jobs.pays import lifetime_of
 
-        return lifetime_of(self._existing(), subject, self._cwd, start=start or self._clock.now().date())
+        begin = start or self._clock.now().date()
+        return lifetime_of(self._existing(), subject, self._cwd, start=begin, own_prices=self._own_prices())
 
-    def spend(self, *, by: str = "name", job: str | None = None, month: str | None = None) -> SpendReport:
-        """What was spent, from the ledger. `by`: job, name, provider, model, method, month, label:KEY."""
-        from ftorch.costs.report import month_window, spend_report
+    def decide(self, subject: str, *, start: date | None = None) -> Decision:
+        """Fine-tune, prompt, retrieve, or do not? `subject` is a manifest or a job.
 
-        store = self._existing()
-        if store is None:
-            return spend_report([], {}, by=by)
-        start, end = month_window(month)
-        job_id = pick(store, job).id if job else None
-        entries = store.ledger_of(job_id) if job_id else store.ledger()
-        runs = store.runs_of(job_id) if job_id else store.read().many(RunRow, sql.RUNS)
-        priced = {entry.run_key for entry in entries}
-        unpriced = sum(_is_unpriced(run) and run.key not in priced for run in runs)
-        rows = {row.id: row for row in store.jobs()}
-        return spend_report(entries, rows, by=by, start=start, end=end, unpriced_runs=unpriced)
+        From evaluations kept with the job, from the lifetime, and from what `task` in the manifest states. Sends
+        nothing. Raises ManifestError, UsageError or DataError for what cannot be read or has no price.
+        """
+        from ftorch.jobs.advice.decision import decide
+
+        begin = start or self._clock.now().date()
+        return decide(self._existing(), subject, self._cwd, start=begin, own_prices=self._own_prices())
+
+    @property
+    def bill(self) -> Billing:
+        """Bills: `pull`, `status`, `explain`, `assign`, `import_invoice`, `close`."""
+        from ftorch.jobs.billing.api import Billing
+
+        return Billing(self._opened, self._existing)
+
+    def spend(
+        self,
+        *,
+        by: str = "name",
+        job: str | None = None,
+        month: str | None = None,
+        as_of: str | None = None,
+        timezone: str = "UTC",
+    ) -> SpendReport:
+        """What was spent, from the ledger: by job, name, provider, model, method, owner, state, month or label:KEY.
+
+        `as_of`, a date or moment, repeats the report of that time. Months are those of the time zone.
+        """
+        from ftorch.costs.report import spend_report
+
+        return self._asked(
+            lambda tx, scope: spend_report(tx, scope, by=by, timezone=timezone), job, month, as_of, timezone
+        )
+
+    def compare_spend(
+        self, month: str, against: str, *, as_of: str | None = None, timezone: str = "UTC"
+    ) -> SpendComparison:
+        """Why a month cost more than another: volume, price, waste and new jobs, which add up to the difference."""
+        from ftorch.costs.compare import compare
+        from ftorch.costs.months import Month, time_zone
+
+        zone = time_zone(timezone)
+        months = Month.parse(month, zone), Month.parse(against, zone)
+        return self._asked(lambda tx, scope: compare(tx, scope, *months), None, None, as_of, timezone)
+
+    def focus(
+        self,
+        *,
+        version: str = "1.2",
+        month: str | None = None,
+        as_of: str | None = None,
+        for_validator: bool = False,
+    ) -> Iterator[Mapping[str, str]]:
+        """What was spent as rows of a FOCUS dataset, version 1.0 or 1.2. Billing periods are months of UTC."""
+        from ftorch.costs.focus import focus_rows
+
+        rows = self._asked(
+            lambda tx, scope: focus_rows(tx, scope, version=version, for_validator=for_validator),
+            None,
+            month,
+            as_of,
+            "UTC",
+        )
+        yield from rows
 
     def ledger(self) -> Sequence[Any]:
         """Every entry of the ledger, oldest first."""
@@ -402,8 +487,26 @@ class Client:
         caps = load_settings(self._cwd, self._env).caps
         return replace(self._opened(), caps=caps)
 
-    def _resolve(self, manifest: Manifest | Path | str) -> Resolved:
+    def _asked(
+        self,
+        answer: Callable[[Transaction, Scope], T],
+        job: str | None,
+        month: str | None,
+        as_of: str | None,
+        timezone: str,
+    ) -> T:
+        """Put a question about spend to the ledger, which is empty where nothing was ever stored."""
+        from ftorch.jobs.billing.reports import scope
+
+        store = self._existing()
+        job_id = pick(self._readable(), job).id if job else None
+        asked = scope(month=month, as_of=as_of, timezone=timezone, job_id=job_id, now=self._clock.now())
+        return answer(store.read() if store else of_nothing(), asked)
+
+    def _resolve(self, manifest: Manifest | Path | str, *, picks: bool = True) -> Resolved:
         from ftorch.jobs.admit import adapter_folder
+        from ftorch.jobs.compare import compare
+        from ftorch.jobs.pick import pick
         from ftorch.jobs.plan import resolve
         from ftorch.manifest.load import load_manifest
         from ftorch.manifest.settings import load_settings
@@ -416,7 +519,29 @@ class Client:
             settings=load_settings(self._cwd, self._env),
             home=self.home,
             adapter_folder=lambda reference: adapter_folder(self._existing(), reference, path.parent),
+            pick=(lambda plan, rule: pick(compare(plan, self._sources()), rule, str(path))) if picks else None,
             progress=lambda done, total: self._progress("checking the data", done, total),
+        )
+
+    def _own_prices(self) -> Mapping[str, Mapping[str, OwnPrice]]:
+        """`[prices]` of ftorch.toml."""
+        from ftorch.manifest.settings import load_settings
+
+        return load_settings(self._cwd, self._env).prices
+
+    def _sources(self, *, is_live: bool = False) -> Sources:
+        """Where a comparison looks: the price book, the credentials, earlier jobs."""
+        from ftorch.costs.book.listed import price_book
+        from ftorch.jobs.compare import Sources
+        from ftorch.manifest.credentials import environment
+
+        store = self._existing()
+        return Sources(
+            book=price_book(self._own_prices(), self.home.prices),
+            credentials=environment(self._env, self._cwd),
+            tx=store.read() if store else None,
+            today=self._clock.now().date(),
+            is_live=is_live,
         )
 
     def _manifest_path(self, manifest: Manifest | Path | str) -> Path:
@@ -487,8 +612,3 @@ def seconds_of(text: str) -> float:
         return float(number) * units[unit]
     except ValueError:
         raise UsageError(f"{text!r} is not a duration", hint="write a number and s, m, h or d, such as 4h") from None
-
-
-def _is_unpriced(run: RunRow) -> bool:
-    """Charged, had something to pay for, and nobody named a price."""
-    return run.charged_at is not None and run.billable_from is not None

@@ -3,7 +3,10 @@
 Times are CPU seconds (user + system) of child processes, medians; wall times say more about the machine's load.
     start-up    `ftorch --version`, `--help`, `jobs` against `python -c pass`
     install     size and number of distributions of the core
+    estimates   learned on 50 jobs, judged on the rest, at providers drawn by --seed
     engine      10,000 jobs at a provider with pages of 100: memory, calls, commits, restart (only with --engine)
+    books       reports over a million ledger entries: CPU and memory (only with --books)
+    together    a walk over 1,000 jobs at the emulator, and a fetch against curl (only with --together)
     trainer     CPU seconds per step against a plain TRL script with the same settings (only with --trainer)
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import secrets
 import statistics
 import subprocess
 import sys
@@ -33,15 +37,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trainer", action="store_true", help="also the trainer, on SmolLM2-135M; takes minutes")
     parser.add_argument("--install", action="store_true", help="also a fresh core install; needs a package index")
+    parser.add_argument("--together", action="store_true", help="also Together's emulator; about a minute")
     parser.add_argument("--engine", action="store_true", help="also the engine with 10,000 jobs; takes minutes")
+    parser.add_argument("--seed", type=int, default=None, help="of the hidden providers; a fresh one when not given")
+    parser.add_argument(
+        "--books", action="store_true", help="also reports over a million ledger entries; takes a minute"
+    )
     chosen = parser.parse_args()
     lines = start_up()
+    from bench.estimates import measure as measure_estimates
+
+    lines += measure_estimates(chosen.seed if chosen.seed is not None else secrets.randbelow(10**6))
     if chosen.install:
         lines += install_size()
     if chosen.engine:
         from bench.engine import measure as measure_engine
 
         lines += measure_engine()
+    if chosen.books:
+        from bench.books import measure as measure_books
+
+        lines += measure_books()
+    if chosen.together:
+        from bench.together import measure as measure_together
+
+        lines += measure_together()
     if chosen.trainer:
         from bench.trainer_ratio import measure
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from contract.bills_contract import BillsBench, Expected
 from contract.wire_contract import RETRY_AFTER_S, Traffic, WireBench, WireFault
@@ -19,7 +20,7 @@ from ftorch.emulators.together.strangers import add_strangers
 from ftorch.jobs.bundle import make_bundle
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import BaseModelRef, RetryEvent
-from ftorch.providers.base import Bills, Observation, Provider, RunRef, RunState
+from ftorch.providers.base import Bills, Bundle, Observation, Provider, RunRef, RunState
 from ftorch.providers.http import Http
 from ftorch.providers.together import api, bills
 from ftorch.providers.together.provider import TogetherProvider
@@ -43,6 +44,7 @@ _FAULTS: Mapping[WireFault, tuple[tuple[str, ...], Fault]] = {
     WireFault.LIST_GARBAGE: (_LISTS, Fault.GARBAGE),
     WireFault.LIST_LIMITED: (_LISTS, Fault.RATE_LIMITED),
     WireFault.LIST_UNKNOWN_STATUS: (_LISTS, Fault.UNKNOWN_STATUS),
+    WireFault.LIST_SHUFFLED: (_LISTS, Fault.SHUFFLED),
     WireFault.SINGLE_FAILS: (("GET /v1/fine-tunes/{id}",), Fault.ERROR),
     WireFault.CANCEL_FAILS: (("POST /v1/fine-tunes/{id}/cancel",), Fault.UNAVAILABLE_AFTER),
     WireFault.DOWNLOAD_CUT: (_DOWNLOAD, Fault.CUT),
@@ -186,6 +188,21 @@ def _told(line: Line) -> list[tuple[str, Decimal]]:
 
 def qwen() -> Plan:
     return plan(providers=("together",), base_model=BaseModelRef(id="Qwen/Qwen3-8B"), parameters=8_200_000_000)
+
+
+def bundle_of(rows: Sequence[Mapping[str, Any]], folder: Path, plan: Plan) -> Bundle:
+    """A bundle of these rows, in a folder of its own."""
+    folder.mkdir()
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return make_bundle(plan, folder)
+
+
+PREFERENCE = {
+    "prompt": [{"role": "user", "content": "2 + 2"}],
+    "chosen": [{"role": "assistant", "content": "4"}],
+    "rejected": [{"role": "assistant", "content": "5"}],
+}
+"""A row for DPO, as the bundle has it."""
 
 
 def write_rows(path: Path, count: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from ftorch.cli.app import LazyGroup
 from ftorch.cli.main import _COMMANDS
+from ftorch.manifest.invoice import Mapped
 from ftorch.manifest.load import parse_manifest
 from ftorch.manifest.settings import Settings
 
@@ -49,8 +50,10 @@ def test_a_manifest_in_the_documentation_loads(page: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("toml"))
-def test_settings_in_the_documentation_load(page: str, text: str) -> None:
-    assert Settings.model_validate(tomllib.loads(text)) is not None
+def test_settings_and_mappings_in_the_documentation_load(page: str, text: str) -> None:
+    values = tomllib.loads(text)
+    model = Mapped if "columns" in values else Settings
+    assert model.model_validate(values) is not None
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("json"))

@@ -1,12 +1,13 @@
 """The pages are followed from top to bottom in a folder of their own: every file is written, every command is run.
 
-The base model is the tiny one, so that a page takes seconds; the hosted model answers on 127.0.0.1.
+The base model is the tiny one, so that a page takes seconds; the hosted model and Together answer on 127.0.0.1.
 """
 
 from __future__ import annotations
 
 import csv
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ import pytest
 
 from e2e.shell import ROOT, Shell, colours, write_rows
 from ftorch.core.clock import ManualClock
+from ftorch.emulators import together
+from ftorch.emulators.clock import FastClock
+from ftorch.emulators.together import TogetherEmulator
 from postgres import Server, running_server
 from sample.chat import KEY, MODEL, ChatService
 
@@ -28,14 +32,17 @@ SESSIONS = (
     ("docs/guides/watch.md",),
     ("docs/guides/budgets.md", "docs/guides/postgres.md"),
     ("docs/guides/orphans.md",),
+    ("docs/guides/decide.md", "docs/guides/compare.md"),
+    ("docs/guides/close-the-month.md",),
 )
-VERDICTS = {"eval": (0, 12, 13), "lifetime": (0, 12, 13), "daemon": (0, 9)}
+VERDICTS = {"eval": (0, 12, 13), "lifetime": (0, 12, 13), "decide": (0, 12, 13), "daemon": (0, 9)}
 """Commands whose exit code is an answer: the tiny model may fail its gate, the daemon may have left."""
 _BLOCK = re.compile(
     r"(?:<!-- file: (?P<file>\S+) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL
 )
 _TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 _ROWS = {"train": 160, "held-out": 36}
+_MINUTE_IN_A_SECOND = 60.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Reader:
 
     def _do(self, kind: str, text: str, file: str | None) -> None:
         match kind:
-            case "yaml" | "toml":
+            case "yaml" | "toml" | "csv":
                 assert file, f"a {kind} block without a file name: {text[:80]}"
                 (self.shell.folder / file).write_text(_small(text))
             case "console":
@@ -69,7 +76,7 @@ class Reader:
                 assert kind == "json", kind
 
     def _type(self, line: str) -> None:
-        program, *words = line.removeprefix("$ ").partition(" #")[0].split()
+        program, *words = shlex.split(line.removeprefix("$ ").partition(" #")[0])
         if program == "make":
             assert set(words) <= set(_TARGET.findall((ROOT / "Makefile").read_text()))
             return
@@ -131,8 +138,9 @@ def reader(tmp_path: Path, server: Server) -> Iterator[Reader]:
             writer.writeheader()
             writer.writerows(rows)
     (tmp_path / "ftorch.toml").write_text('[local]\nrate = "0.36 USD"\n')
-    with ChatService(ManualClock()) as service:
-        shell = Shell(tmp_path, {"HOSTED_API_KEY": KEY, "FTORCH_DATABASE": server.fresh()})
+    with ChatService(ManualClock()) as service, TogetherEmulator(FastClock(_MINUTE_IN_A_SECOND)) as emulator:
+        account = {"TOGETHER_BASE_URL": emulator.url, "TOGETHER_API_KEY": together.KEY}
+        shell = Shell(tmp_path, {"HOSTED_API_KEY": KEY, "FTORCH_DATABASE": server.fresh(), **account})
         yield Reader(shell, service)
         shell.end_all()
 

@@ -70,9 +70,9 @@ def test_the_picture_is_written_where_it_is_asked_for(shell: Shell) -> None:
 def test_the_train_cost_is_what_the_ledger_has(done: Shell) -> None:
     answer = json.loads(done.run("lifetime", "colours", "--json").stdout)
 
-    assert answer["train"]["amount"]["amount"] == done.json("spend")["total"]["amount"]
-    assert answer["train"]["is_assumed"] is False
-    assert "declared" in answer["train"]["source"]
+    assert answer["train_cost"]["amount"]["amount"] == done.json("spend")["total"]["amount"]
+    assert answer["train_cost"]["is_assumed"] is False
+    assert "declared" in answer["train_cost"]["source"]
 
 
 def test_equal_answers_on_few_rows_leave_quality_inconclusive(done: Shell) -> None:

@@ -55,6 +55,14 @@ def test_jobs_spend_and_ledger_agree(done: Shell) -> None:
     assert spend["rows"][0]["key"] == entry["job"] == job["id"]
 
 
+def test_the_estimate_of_the_submit_stands_beside_the_spend(done: Shell) -> None:
+    planned, [row] = done.json("plan", "job.yaml"), done.json("spend")["rows"]
+
+    told = Decimal(planned["estimate"]["amount"]["amount"])
+    assert abs(Decimal(row["estimate"]["amount"]) - told) < Decimal("0.000001")
+    assert row["error"] is not None
+
+
 def test_the_adapter_is_verified_offline(done: Shell) -> None:
     answer = done.json("adapters", "verify", "colours")
 

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from e2e.shell import Shell
+from ftorch.core.clock import ManualClock
+from ftorch.emulators.together import KEY, TogetherEmulator
 from ftorch.manifest.credentials import PROVIDER_VARIABLES
 
 SECRET = "value-that-nobody-may-see"
+NOBODY = "http://127.0.0.1:1"
 REQUIRED = {name: variables.required for name, variables in PROVIDER_VARIABLES.items() if variables.required}
 
 
@@ -57,14 +60,24 @@ def test_all_credentials_from_dot_env_configure_all(shell: Shell) -> None:
     (shell.folder / ".env").chmod(0o600)
 
     found = states(shell, {})
-    done = shell.run("doctor")
 
     assert "not configured" not in {found[name] for name in REQUIRED}
-    assert done.returncode == 0, done.stdout
+
+
+def test_doctor_asks_a_configured_provider_whose_key_it_is(shell: Shell) -> None:
+    with TogetherEmulator(ManualClock()) as emulator:
+        good, bad = ({"TOGETHER_BASE_URL": emulator.url, "TOGETHER_API_KEY": key} for key in (KEY, SECRET))
+        welcome, refused = shell.run("doctor", extra=good), shell.run("doctor", extra=bad)
+
+    assert (welcome.returncode, refused.returncode) == (0, 6)
+    assert "ok    together: org-tiny-support, Tiny Support, project support" in welcome.stdout
+    assert "FAIL  together: together refused the API key" in refused.stdout
+    assert "set TOGETHER_API_KEY" in refused.stdout
+    assert SECRET not in refused.stdout
 
 
 def test_doctor_warns_about_a_dot_env_that_others_can_read(shell: Shell) -> None:
-    (shell.folder / ".env").write_text(f"TOGETHER_API_KEY={SECRET}\n")
+    (shell.folder / ".env").write_text(f"TOGETHER_API_KEY={SECRET}\nTOGETHER_BASE_URL={NOBODY}\n")
     (shell.folder / ".env").chmod(0o644)
 
     done = shell.run("doctor")
@@ -74,9 +87,9 @@ def test_doctor_warns_about_a_dot_env_that_others_can_read(shell: Shell) -> None
 
 
 def test_a_provider_that_this_version_has_not_is_refused_in_words(shell: Shell) -> None:
-    shell.run("init", "--provider", "together", "x.yaml")
+    shell.run("init", "--provider", "modal", "x.yaml")
 
     done = shell.run("submit", "x.yaml")
 
     assert done.returncode == 2
-    assert "'together' is not in this version of ftorch yet" in done.stderr
+    assert "'modal' is not in this version of ftorch yet" in done.stderr

@@ -90,11 +90,15 @@ class Watcher:
 
 def _live_line(view: JobView) -> str:
     run = view.runs[-1] if view.runs else None
-    if run is None or run.total_steps is None or run.ended_at is not None:
+    if run is None or run.ended_at is not None:
         return ""
-    left = f", {duration(run.seconds_left)} left" if run.seconds_left is not None else ""
-    loss = f", loss {run.loss}" if run.loss else ""
-    return f"training: step {run.step}/{run.total_steps}{loss}{left}"
+    told = (
+        f"step {run.step}/{run.total_steps}" if run.total_steps else "",
+        f"loss {run.loss}" if run.loss else "",
+        f"{duration(run.seconds_left)} left" if run.seconds_left is not None else "",
+    )
+    words = ", ".join(filter(None, told))
+    return f"training: {words}" if words else ""
 
 
 def _progress(what: str, done: int, total: int) -> None:

@@ -13,6 +13,7 @@ from ftorch.cli.output import duration, print_json, say, table
 from ftorch.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from ftorch.client import Client
     from ftorch.costs.estimate import Estimate
     from ftorch.jobs.preview import PlanView
 
@@ -76,10 +77,16 @@ def validate(manifest: Path, *, as_json: bool) -> int:
 
 @click.command()
 @manifest_argument
+@click.option("--compare", is_flag=True, help="Every provider side by side: dollars, hours, memory, what is refused.")
+@click.option("--live", is_flag=True, help="With --compare: ask the providers whose credentials are set. Reads only.")
 @json_option
-def plan(manifest: Path, *, as_json: bool) -> int:
+def plan(manifest: Path, *, compare: bool, live: bool, as_json: bool) -> int:
     """Resolve MANIFEST: what would be trained, on which rows, and our estimate. Sends nothing."""
+    if live and not compare:
+        raise UsageError("--live belongs to --compare", hint=f"run `ftorch plan {manifest} --compare --live`")
     with make_client() as client:
+        if compare:
+            return _compare(client, manifest, live=live, as_json=as_json)
         view = client.plan(manifest)
     if as_json:
         print_json({**_plan_object(view)})
@@ -94,6 +101,14 @@ def plan(manifest: Path, *, as_json: bool) -> int:
     return 0
 
 
+def _compare(client: Client, manifest: Path, *, live: bool, as_json: bool) -> int:
+    from ftorch.cli.compare import show_comparison
+
+    found = client.compare(manifest, live=live)
+    print_json(found) if as_json else show_comparison(found)
+    return 0
+
+
 def show_changes(view: PlanView) -> None:
     """What differs from the last job of this name."""
     for key, then, now in view.changes:
@@ -103,6 +118,8 @@ def show_changes(view: PlanView) -> None:
 def show_estimate(view: PlanView) -> None:
     """The estimate with its interval and its source; never called cost."""
     computed = view.estimate
+    if view.picked:
+        say(f"provider: {view.picked.reason}")
     say(f"estimate: {_time(computed)} on {view.provider}, {computed.basis}")
     if computed.amount is None:
         say(f"estimate: price unknown ({computed.lines[0].source})")
@@ -154,4 +171,5 @@ def _plan_object(view: PlanView) -> dict[str, object]:
         "changes": [{"key": key, "then": then, "now": now} for key, then, now in view.changes],
         "sample_size": view.sample_size,
         "warnings": view.warnings,
+        "picked": view.picked,
     }

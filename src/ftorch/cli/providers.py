@@ -14,15 +14,40 @@ from ftorch.cli.common import json_option, make_client
 from ftorch.cli.output import print_json, say, table
 from ftorch.cli.shapes import ProviderAnswer
 from ftorch.client import Client
+from ftorch.core.clock import SystemClock
 from ftorch.core.errors import FtorchError
 
 _GIB = 1 << 30
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @json_option
-def providers(*, as_json: bool) -> int:
+@click.pass_context
+def providers(context: click.Context, *, as_json: bool) -> int:
     """List providers and what is set of their credentials. Sends nothing."""
+    return 0 if context.invoked_subcommand else _list(as_json=as_json)
+
+
+@providers.command()
+@click.argument("names", metavar="[PROVIDER]...", nargs=-1)
+@click.option("--refresh", is_flag=True, help="First ask the providers that have a catalogue. Reads only.")
+@json_option
+def prices(names: tuple[str, ...], *, refresh: bool, as_json: bool) -> int:
+    """List what machines cost, with source and date: what `plan --compare` goes by. Stale prices are marked."""
+    with make_client() as client:
+        for name, words in (client.refresh_prices(names) if refresh else {}).items():
+            say(f"{name}: {words}")
+        found = [price for price in client.prices() if not names or price.provider in names]
+    if as_json:
+        print_json(found)
+        return 0
+    today = SystemClock().now().date()
+    rows = [(one.provider, one.name, one.gpu or "-", one.count, one.words(today)) for one in found]
+    table(("provider", "machine", "GPU", "count", "price"), rows, right=(3,))
+    return 0
+
+
+def _list(*, as_json: bool) -> int:
     with make_client() as client:
         answers = [_answer(client, name) for name in client.provider_names()]
     if as_json:

@@ -16,7 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from ftorch.core.errors import UsageError
 from ftorch.core.money import Money
 from ftorch.core.suggest import did_you_mean
-from ftorch.costs.report import SpendReport
+from ftorch.costs.report import SpendReport, SpendRow
 from ftorch.jobs.views import Spend
 from ftorch.store import LedgerRow
 
@@ -29,16 +29,31 @@ class SpendGroup:
     jobs: int
     entries: int
     spend: Spend
+    list: Money
+    """At unit prices, before discounts."""
+    provisional: Money
+    billed: Money
+    credits: Money
+    tax: Money
+    waste: Money
+    """The part of spend that went into runs that failed, were cancelled or killed."""
+    estimate: Money | None
+    """What was told at the submits of those jobs that are in no other group."""
+    error: Decimal | None
+    """By how much they cost more than that, as a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpendAnswer:
-    """`ftorch spend --json`."""
+    """`ftorch spend --json`. `spend --as-of` with its `as_of` repeats it to the byte."""
 
     by: str
     start: datetime | None
     end: datetime | None
+    as_of: datetime
+    timezone: str
     total: Spend
+    in_all: SpendGroup
     rows: Sequence[SpendGroup]
     unpriced_runs: int
 
@@ -63,6 +78,13 @@ class LedgerAnswer:
     period_end: datetime
     as_of: datetime
     description: str
+    place: str
+    """run, assigned, outside or unexplained: where a line of a bill went."""
+    list: Money
+    counted_at: datetime
+    """Decides the month in which it counts."""
+    corrects: str | None
+    """The month that it corrects, where that was closed when it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +121,18 @@ _SHAPES: Mapping[str, tuple[str, bool]] = {
     "adopt": ("ftorch.jobs.adopt:Adoptable", True),
     "reap": ("ftorch.jobs.reap:ReapReport", False),
     "eval": ("ftorch.jobs.evaluate:EvaluationReport", False),
+    "compare": ("ftorch.jobs.compare:Comparison", False),
+    "prices": ("ftorch.costs.book.listed:ListedPrice", True),
+    "decide": ("ftorch.jobs.advice.decision:Decision", False),
     "lifetime": ("ftorch.costs.lifetime:LifetimeReport", False),
     "spend": ("ftorch.cli.shapes:SpendAnswer", False),
+    "spend-compare": ("ftorch.costs.compare:Comparison", False),
     "ledger": ("ftorch.cli.shapes:LedgerAnswer", True),
+    "bill": ("ftorch.jobs.billing.status:BillStatus", False),
+    "bill-pull": ("ftorch.jobs.billing.pull:Pulled", True),
+    "bill-import": ("ftorch.jobs.billing.invoice:Imported", False),
+    "bill-explain": ("ftorch.jobs.billing.explain:LineView", False),
+    "bill-close": ("ftorch.jobs.billing.close:Closed", False),
     "db-check": ("ftorch.store.check:DatabaseReport", False),
     "db-move": ("ftorch.store.move:Moved", False),
     "providers": ("ftorch.cli.shapes:ProviderAnswer", True),
@@ -111,15 +142,29 @@ _SHAPES: Mapping[str, tuple[str, bool]] = {
 
 
 def spend_answer(report: SpendReport) -> SpendAnswer:
-    sources = "+".join(sorted({row.source for row in report.rows})) or None
-    statuses = "+".join(sorted({row.status for row in report.rows})) or "none"
-    groups = [
-        SpendGroup(row.key, row.jobs, row.entries, Spend(row.amount, row.currency, row.source, row.status))
-        for row in report.rows
-    ]
-    total = Spend(report.total, report.currency, sources, statuses)
+    whole = spend_group(report.in_all)
     by = report.by.removeprefix("label:")
-    return SpendAnswer(by, report.start, report.end, total, groups, report.unpriced_runs)
+    rows = [spend_group(row) for row in report.rows]
+    return SpendAnswer(
+        by, report.start, report.end, report.as_of, report.timezone, whole.spend, whole, rows, report.unpriced_runs
+    )
+
+
+def spend_group(row: SpendRow) -> SpendGroup:
+    return SpendGroup(
+        key=row.key,
+        jobs=row.jobs,
+        entries=row.entries,
+        spend=Spend(row.amount, row.currency, row.source or None, row.status),
+        list=Money(row.list_price),
+        provisional=Money(row.provisional),
+        billed=Money(row.billed),
+        credits=Money(row.credits),
+        tax=Money(row.tax),
+        waste=Money(row.waste),
+        estimate=None if row.estimate is None else Money(row.estimate),
+        error=row.error,
+    )
 
 
 def ledger_answer(entry: LedgerRow) -> LedgerAnswer:
@@ -141,6 +186,10 @@ def ledger_answer(entry: LedgerRow) -> LedgerAnswer:
         period_end=entry.period_end,
         as_of=entry.as_of,
         description=entry.description,
+        place=entry.place,
+        list=Money.from_micro(entry.list_micro),
+        counted_at=entry.counted_at,
+        corrects=entry.corrects,
     )
 
 

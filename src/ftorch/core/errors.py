@@ -24,6 +24,7 @@
       JobCancelledError              8
       NotFinishedError               9   still running, or nobody can tell
       ArtifactError                 10   an adapter is incomplete, damaged or not the one ordered
+      BillDiffersError              11   a bill has what nobody can explain
 
 An error says what happened; its hint says what to do next. `code` is the word in JSON answers, `exit_code` what
 the command returns.
@@ -241,3 +242,10 @@ class ArtifactError(FtorchError):
 
     code = "artifact"
     exit_code = 10
+
+
+class BillDiffersError(FtorchError):
+    """A bill has lines, or amounts, that nobody can explain."""
+
+    code = "bill_differs"
+    exit_code = 11

@@ -64,6 +64,11 @@ class Money:
     def __mul__(self, factor: Decimal | int) -> Money:
         return Money(self.amount * factor, self.currency)
 
+    @property
+    def cents(self) -> Money:
+        """Rounded to cents, for people: a forecast has no more digits."""
+        return Money(self.amount.quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN), self.currency)
+
     def __str__(self) -> str:
         return f"{plain(self.amount)} {self.currency}"
 

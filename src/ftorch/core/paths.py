@@ -81,6 +81,11 @@ class Home:
         return (self.artifacts or self.root) / "adapters"
 
     @property
+    def prices(self) -> Path:
+        """What providers' own catalogues said when they were last asked."""
+        return self.root / "prices.json"
+
+    @property
     def evaluations(self) -> Path:
         """What models answered to held-out rows, by model and rows; kept, so that nothing is answered twice."""
         return self.root / "evaluations"

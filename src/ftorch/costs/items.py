@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from ftorch.core.money import Money
+from ftorch.store import sql
 
 
 class SpendSource(StrEnum):
@@ -15,6 +16,8 @@ class SpendSource(StrEnum):
 
     BILLING_API = "billing_api"
     """The provider's bill."""
+    INVOICE = "invoice"
+    """The provider's bill, which a person brought as a file."""
     RUN_RECORD = "run_record"
     """A price that the provider keeps with the run itself."""
     MEASURED_TIME = "measured_time"
@@ -35,6 +38,23 @@ class EntryKind(StrEnum):
     """Outside spend."""
     CREDIT = "credit"
     """Beside spend: shown, not subtracted."""
+
+
+BILL_SOURCES = (SpendSource.BILLING_API, SpendSource.INVOICE)
+"""A bill is the last word: what one of these says about a run takes the place of all that we had charged for it."""
+
+
+class Place(StrEnum):
+    """Where a line of a bill went."""
+
+    RUN = "run"
+    """A run of ours, found by its key or remote id, or by a person's word."""
+    ASSIGNED = "assigned"
+    """Ours by a person's word, under labels instead of a job."""
+    OUTSIDE = "outside"
+    """Not ours: inference, colleagues, another installation, fees; credits and tax of the whole account."""
+    UNEXPLAINED = "unexplained"
+    """It carries our mark, and no row answers for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +94,19 @@ class LineItem:
     as_of: datetime
     description: str
     run_key: str | None = None
+    remote_id: str | None = None
+    """The provider's own id of the run, where the row names that instead of our key."""
+
+    @property
+    def list_amount(self) -> Money:
+        """At the unit price, before discounts; the amount where there is none. Nothing for credit and tax."""
+        if self.kind not in sql.SPEND_KINDS:
+            return Money(Decimal(0), self.amount.currency)
+        if self.unit_price is None or not self.quantity:
+            return self.amount
+        listed = Money(self.unit_price * self.quantity, self.amount.currency)
+        # A unit price is itself rounded: the last digit is no discount.
+        return self.amount if abs(listed.micro - self.amount.micro) <= 1 else listed
 
 
 @dataclass(frozen=True, slots=True)

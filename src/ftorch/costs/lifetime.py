@@ -3,12 +3,12 @@
     hosted_lifetime    = hosted_cost_per_call x calls x periods
     fine_tune_lifetime = train_cost + serving_cost_per_call x calls x periods
 
-A GPU that is always on costs the same whether it is called or not: its price counts per period, not per call.
+`course` has them period by period, with growth, falling prices, retrains and storage; `chance` how likely it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
@@ -17,20 +17,22 @@ from typing import assert_never
 
 from ftorch.core.money import Money
 from ftorch.core.quality import Quality, QualityState
-from ftorch.manifest.lifetime import GpuHours, Lifetime, PerCall, PerToken, Price
+from ftorch.costs.chance import Chance, Swing, chance, tornado
+from ftorch.costs.course import Rates, Terms, Totals, crossover, points, totals
+from ftorch.costs.sides import HOURS, PriceLine, Side, months_of, side
+from ftorch.manifest.lifetime import Assumed, Lifetime, OfLogs, OfModel
 
+P_SAVING = 0.9
+"""How likely the saving must be positive."""
+SHARE_OF_HORIZON = Decimal("0.5")
+"""How much of the horizon may pass before the lines meet."""
 RULE = (
     "pays when quality on held-out rows is at least the hosted model's, the saving is positive with a probability of "
-    "0.9 or more, and the crossover comes within half the horizon"
+    f"{P_SAVING} or more, and the crossover comes within half the horizon"
 )
-_MILLION = Decimal(1_000_000)
-_HOURS: Mapping[str, Decimal] = {
-    "day": Decimal(24),
-    "week": Decimal(168),
-    "month": Decimal(730),  # a twelfth of 8,760, as providers bill an always-on machine
-    "year": Decimal(8760),
-}
-_NOTHING = Money(Decimal(0))
+_ASSUMED_SHARE = 0.2
+_FINAL = frozenset({"billed", "adjusted"})
+_MOST_POINTS = 240
 
 
 class PayVerdict(StrEnum):
@@ -48,30 +50,13 @@ class TrainCost:
     amount: Money
     source: str
     is_assumed: bool
+    status: str = "assumed"
+    """`assumed`, or the kinds of ledger entries that it is the sum of."""
 
-
-@dataclass(frozen=True, slots=True)
-class PriceLine:
-    """One price that went into the answer."""
-
-    what: str
-    amount: Money
-    unit: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """What one of the two models costs to call: per call, and per period whether it is called or not."""
-
-    per_call: Money
-    fixed_per_period: Money
-    replicas: int | None
-    """GPUs that are always on; None where the price has none."""
-    prices: tuple[PriceLine, ...]
-
-    def cost(self, calls: Decimal, periods: Decimal) -> Money:
-        return self.per_call * calls * periods + self.fixed_per_period * periods
+    @property
+    def share(self) -> float:
+        """By how much it may be off: a billed figure is what it is."""
+        return 0.0 if set(self.status.split("+")) <= _FINAL else _ASSUMED_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,140 +71,203 @@ class Crossover:
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """How far both lives have come: one corner of each line."""
+
+    months: Decimal
+    hosted: Money
+    tuned: Money
+
+
+@dataclass(frozen=True, slots=True)
 class LifetimeReport:
     """The answer with all that it rests on. What is unknown is None, never 0."""
 
     calls_per_period: int
+    growth: Decimal
     period: str
     periods: int
     start: date
+    shutdown: date | None
+    """The day on which the hosted model is switched off, where it cuts the horizon."""
+    horizon_periods: Decimal
+    """The periods that count: those asked for, or fewer up to the shutdown."""
     hosted: Side
+    hosted_price_decline: Decimal
     tuned: Side
-    train: TrainCost | None
+    serving_price_decline: Decimal
+    train_cost: TrainCost | None
+    retrain_every: Decimal | None
+    retrains: Money | None
+    """What all repeated trainings cost."""
+    storage: Money
     hosted_lifetime: Money
     fine_tune_lifetime: Money | None
     saving: Money | None
     saving_percent: Decimal | None
     crossover: Crossover | None
     """None: the lines never meet, or the train cost is not known."""
+    chance: Chance | None
+    tornado: Sequence[Swing]
+    """Which input moves the saving most; empty where the train cost is not known."""
+    uncertainty: Mapping[str, float]
+    """The share by which each input may be off, in 90 of 100 cases."""
+    course: Sequence[Point]
     quality: Quality
+    pays_in_money: bool | None
+    """The rule without quality; None where the train cost is not known."""
+    loss: str | None
+    """Why the money alone says no; None while it may say yes."""
     verdict: PayVerdict
     reason: str
+    warnings: Sequence[str]
     rule: str = RULE
+
+    @property
+    def loses_anyway(self) -> bool:
+        """It does not pay whatever training costs."""
+        return self.train_cost is None and self.verdict is PayVerdict.DOES_NOT_PAY and self.loss is not None
+
+    @property
+    def money_words(self) -> str:
+        """The money alone, in a sentence."""
+        if self.loss is not None or self.chance is None or self.saving is None:
+            return self.loss or "train cost not known"
+        meets = f", crossover after {_plain(self.crossover.periods)} {self.period}s" if self.crossover else ""
+        return f"saves {self.saving.cents}, positive with a probability of {self.chance.p_saving:.3f}{meets}"
 
     @property
     def months(self) -> Decimal:
         """The horizon in months."""
-        return self.periods * months_of(self.period)
-
-    def line(self, side: Side, months: Decimal) -> Money:
-        """What one side has cost after so many months, training not included."""
-        return side.cost(Decimal(self.calls_per_period), months / months_of(self.period))
+        return self.horizon_periods * months_of(self.period)
 
 
-def lifetime(block: Lifetime, train: TrainCost | None, quality: Quality, *, start: date) -> LifetimeReport:
-    """Compare the two lives. `train` is None when nobody named a price for the runs that were made."""
-    calls, periods = Decimal(block.calls_per_period), Decimal(block.periods)
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A question ready to be computed: terms in numbers, beside what they came from."""
+
+    block: Lifetime
+    hosted: Side
+    tuned: Side
+    train: TrainCost | None
+    terms: Terms[Decimal]
+    start: date
+
+
+def case_of(block: Lifetime, train: TrainCost | None, *, start: date) -> Case:
+    """The terms of a block whose hosted price and volume are figures (`OfModel` and `OfLogs` are looked up before)."""
+    assert not isinstance(block.hosted, OfModel | OfLogs)
+    assert block.calls_per_period is not None
     hosted = side(block.hosted, "hosted model", block.calls_per_period, block.period)
     tuned = side(block.serving, "serving the tuned model", block.calls_per_period, block.period)
-    hosted_lifetime = hosted.cost(calls, periods)
-    total = train.amount + tuned.cost(calls, periods) if train else None
-    saving = hosted_lifetime - total if total else None
-    crossover = _crossover(hosted, tuned, train, block, start) if train else None
-    verdict, reason = _judge(block, hosted, tuned, saving, crossover, quality)
+    horizon = _horizon(block, start)
+    cost = train.amount.amount if train else Decimal(0)
+    terms = Terms(
+        calls=Decimal(block.calls_per_period),
+        growth=_exact(block.growth),
+        periods=horizon,
+        hosted=_rates(hosted, block.hosted_price_decline),
+        tuned=_rates(tuned, block.serving_price_decline),
+        train=cost,
+        retrain=_retrain(block, cost),
+        retrain_every=_exact(block.retrain.every) if block.retrain else None,
+        storage=block.storage.per_period.amount if block.storage else Decimal(0),
+        ends=horizon < block.periods,
+    )
+    return Case(block, hosted, tuned, train, terms, start)
+
+
+def lifetime(
+    block: Lifetime, train: TrainCost | None, quality: Quality, *, start: date, warnings: Sequence[str] = ()
+) -> LifetimeReport:
+    """Compare the two lives. `train` is None when nobody named a price for the runs that were made."""
+    case = case_of(block, train, start=start)
+    terms, whole = case.terms, totals(case.terms)
+    shares = shares_of(case)
+    meets = _crossover(case) if train else None
+    drawn = chance(terms, shares, block.seed) if train else None
+    loss = loses(case, whole, meets.periods if meets else None, drawn.p_saving if drawn else None)
+    saving = _usd(whole.saving, train) if train else None
+    verdict, reason = _judge(loss, saving, quality)
     return LifetimeReport(
-        calls_per_period=block.calls_per_period,
+        calls_per_period=int(terms.calls),
+        growth=terms.growth,
         period=block.period,
         periods=block.periods,
         start=start,
-        hosted=hosted,
-        tuned=tuned,
-        train=train,
-        hosted_lifetime=hosted_lifetime,
-        fine_tune_lifetime=total,
+        shutdown=block.hosted_shutdown if terms.ends else None,
+        horizon_periods=terms.periods,
+        hosted=case.hosted,
+        hosted_price_decline=terms.hosted.decline,
+        tuned=case.tuned,
+        serving_price_decline=terms.tuned.decline,
+        train_cost=train,
+        retrain_every=terms.retrain_every,
+        retrains=Money(whole.retrains) if train else None,
+        storage=Money(terms.storage * terms.periods),
+        hosted_lifetime=Money(whole.hosted),
+        fine_tune_lifetime=_usd(whole.tuned, train) if train else None,
         saving=saving,
-        saving_percent=_percent(saving, hosted_lifetime),
-        crossover=crossover,
+        saving_percent=_percent(saving, whole.hosted),
+        crossover=meets,
+        chance=drawn,
+        tornado=tornado(terms, shares) if train else (),
+        uncertainty=shares,
+        course=_course(case) if train else (),
         quality=quality,
+        pays_in_money=loss is None if train else None,
+        loss=loss,
         verdict=verdict,
         reason=reason,
+        warnings=warnings,
     )
 
 
-def months_of(period: str) -> Decimal:
-    """Months in one period; a month is a twelfth of a year of 365 days."""
-    return _HOURS[period] / _HOURS["month"]
+def shares_of(case: Case) -> dict[str, float]:
+    """By which share each input may be off."""
+    said = case.block.uncertainty
+    train = said.train_cost
+    if train is None:
+        train = case.train.share if case.train else 0.0
+    return {
+        "calls_per_period": said.calls_per_period,
+        "hosted": said.hosted,
+        "serving": said.serving,
+        "train_cost": train,
+        "growth": said.growth,
+        "hosted_price_decline": said.hosted_price_decline,
+    }
 
 
-def side(price: Price, what: str, calls_per_period: int, period: str) -> Side:
-    """What a price of any kind means per call and per period."""
-    match price:
-        case PerCall():
-            line = PriceLine(what, price.per_call, "call", price.source)
-            return Side(price.per_call, _NOTHING, None, (line,))
-        case PerToken():
-            return _per_token(price, what)
-        case GpuHours():
-            return _per_gpu_hour(price, what, calls_per_period, period)
-        case unreachable:
-            assert_never(unreachable)
-
-
-def _per_token(price: PerToken, what: str) -> Side:
-    read = price.per_million_input * (Decimal(price.input_tokens) / _MILLION)
-    written = price.per_million_output * (Decimal(price.output_tokens) / _MILLION)
-    lines = (
-        PriceLine(f"{what}, {price.input_tokens} tokens read", price.per_million_input, "million tokens", price.source),
-        PriceLine(
-            f"{what}, {price.output_tokens} tokens written", price.per_million_output, "million tokens", price.source
-        ),
-    )
-    return Side(read + written, _NOTHING, None, lines)
-
-
-def _per_gpu_hour(price: GpuHours, what: str, calls_per_period: int, period: str) -> Side:
-    """A GPU carries `calls_per_hour x utilisation`; always on, as many as that takes, and never less than one."""
-    capacity = price.calls_per_hour * Decimal(str(price.utilisation))
-    if not price.always_on:
-        line = PriceLine(
-            f"{what}, {capacity.normalize():f} calls an hour", price.per_gpu_hour, "GPU-hour", price.source
+def loses(case: Case, whole: Totals[Decimal], meets: Decimal | None, p_saving: float | None) -> str | None:
+    """Why the money alone says no; None while it may say yes. `p_saving` is None where no train cost is known."""
+    block, terms = case.block, case.terms
+    if not terms.calls:
+        return "nobody calls it"
+    if terms.periods <= 0:
+        return f"the hosted model is switched off on {block.hosted_shutdown}, before this begins"
+    if whole.saving + terms.train + whole.retrains <= 0:
+        return "serving the tuned model costs as much as the hosted one, or more: the lines never cross"
+    if p_saving is None:
+        return None
+    horizon = f"{_plain(terms.periods)} {block.period}s"
+    if whole.saving <= 0:
+        return f"training is not earned back within {horizon}"
+    if meets is None:
+        return f"the lines do not stay crossed within {horizon}"
+    if meets > SHARE_OF_HORIZON * terms.periods:
+        when = meets.quantize(Decimal("0.01"))
+        return (
+            f"the crossover comes after {when} {block.period}s, later than half the horizon of {_plain(terms.periods)}"
         )
-        return Side(Money(price.per_gpu_hour.amount / capacity), _NOTHING, None, (line,))
-    busy = Decimal(calls_per_period) / _HOURS[period] / capacity
-    replicas = max(1, int(busy.to_integral_value(ROUND_CEILING)))
-    line = PriceLine(f"{what}, {replicas} always on", price.per_gpu_hour, "GPU-hour", price.source)
-    return Side(_NOTHING, price.per_gpu_hour * _HOURS[period] * replicas, replicas, (line,))
+    if p_saving < P_SAVING:
+        return f"the saving is positive with a probability of {p_saving:.3f} only, less than {P_SAVING}"
+    return None
 
 
-def _crossover(hosted: Side, tuned: Side, train: TrainCost, block: Lifetime, start: date) -> Crossover | None:
-    calls = Decimal(block.calls_per_period)
-    gain = hosted.cost(calls, Decimal(1)) - tuned.cost(calls, Decimal(1))
-    if gain.amount <= 0:
-        return None
-    periods = train.amount.amount / gain.amount
-    days = periods * _HOURS[block.period] / 24
-    return Crossover(periods * calls, periods, periods * months_of(block.period), _day(start, days))
-
-
-def _day(start: date, days: Decimal) -> date | None:
-    try:
-        return start + timedelta(days=int(days.to_integral_value(ROUND_CEILING)))
-    except OverflowError:
-        return None
-
-
-def _percent(saving: Money | None, hosted: Money) -> Decimal | None:
-    if saving is None or not hosted.amount:
-        return None
-    return (100 * saving.amount / hosted.amount).quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN)
-
-
-def _judge(
-    block: Lifetime, hosted: Side, tuned: Side, saving: Money | None, crossover: Crossover | None, quality: Quality
-) -> tuple[PayVerdict, str]:
-    """The rule. With point prices the probability of a saving is 1 or 0."""
-    if lost := _loses(block, hosted, tuned, saving, crossover):
-        return PayVerdict.DOES_NOT_PAY, lost
+def _judge(loss: str | None, saving: Money | None, quality: Quality) -> tuple[PayVerdict, str]:
+    if loss is not None:
+        return PayVerdict.DOES_NOT_PAY, loss
     if quality.state is QualityState.WORSE:
         return PayVerdict.DOES_NOT_PAY, f"quality is below the hosted model's: {quality.words}"
     if saving is None:
@@ -230,23 +278,105 @@ def _judge(
         case QualityState.INCONCLUSIVE:
             return PayVerdict.UNKNOWN, f"quality inconclusive: {quality.words}"
         case QualityState.AT_LEAST_HOSTED:
-            return PayVerdict.PAYS, f"it saves {saving}, and quality is at least the hosted model's: {quality.words}"
+            return (
+                PayVerdict.PAYS,
+                f"it saves {saving.cents}, and quality is at least the hosted model's: {quality.words}",
+            )
         case unreachable:
             assert_never(unreachable)
 
 
-def _loses(block: Lifetime, hosted: Side, tuned: Side, saving: Money | None, crossover: Crossover | None) -> str | None:
-    """Why the money alone says no; None while it may say yes."""
-    calls = Decimal(block.calls_per_period)
-    if not block.calls_per_period:
-        return "nobody calls it"
-    if tuned.cost(calls, Decimal(1)) >= hosted.cost(calls, Decimal(1)):
-        return "serving the tuned model costs as much as the hosted one, or more: the lines never cross"
-    if saving is None or crossover is None:
+def _horizon(block: Lifetime, start: date) -> Decimal:
+    asked = Decimal(block.periods)
+    if block.hosted_shutdown is None:
+        return asked
+    days = Decimal((block.hosted_shutdown - start).days)
+    return max(Decimal(0), min(asked, days * 24 / HOURS[block.period]))
+
+
+def _rates(one: Side, decline: float) -> Rates[Decimal]:
+    return Rates(one.per_call.amount, one.per_replica.amount, one.calls_per_replica, _exact(decline))
+
+
+def _retrain(block: Lifetime, train: Decimal) -> Decimal:
+    if block.retrain is None:
+        return Decimal(0)
+    return block.retrain.cost.assumed.amount if isinstance(block.retrain.cost, Assumed) else train
+
+
+def _crossover(case: Case) -> Crossover | None:
+    periods = crossover(case.terms) if case.terms.calls else None
+    if periods is None:
         return None
-    if saving.amount <= 0:
-        return f"training is not earned back within {block.periods} {block.period}s"
-    if 2 * crossover.periods > block.periods:
-        when = crossover.periods.quantize(Decimal("0.01"))
-        return f"the crossover comes after {when} {block.period}s, later than half the horizon of {block.periods}"
-    return None
+    block = case.block
+    days = periods * HOURS[block.period] / 24
+    return Crossover(_calls(case.terms, periods), periods, periods * months_of(block.period), _day(case.start, days))
+
+
+def _calls(terms: Terms[Decimal], periods: Decimal) -> Decimal:
+    """Calls in so many periods."""
+    if not terms.growth:
+        return periods * terms.calls
+    whole, calls, made = int(periods), terms.calls, Decimal(0)
+    for _ in range(whole):
+        made += calls
+        calls *= 1 + terms.growth
+    return made + calls * (periods - whole)
+
+
+def _course(case: Case) -> list[Point]:
+    corners = [
+        Point(gone * months_of(case.block.period), Money(hosted), Money(tuned))
+        for gone, hosted, tuned in points(case.terms)
+    ]
+    if len(corners) <= _MOST_POINTS:
+        return corners
+    step = -(-len(corners) // _MOST_POINTS)
+    return [*corners[:-1:step], corners[-1]]
+
+
+def _day(start: date, days: Decimal) -> date | None:
+    try:
+        return start + timedelta(days=int(days.to_integral_value(ROUND_CEILING)))
+    except OverflowError:
+        return None
+
+
+def _percent(saving: Money | None, hosted: Decimal) -> Decimal | None:
+    if saving is None or not hosted:
+        return None
+    return (100 * saving.amount / hosted).quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN)
+
+
+def _usd(amount: Decimal, train: TrainCost) -> Money:
+    """In the currency of the books. Raises ValueError for a train cost in another one."""
+    return Money(amount) + train.amount - train.amount
+
+
+def _exact(share: float) -> Decimal:
+    return Decimal(str(share))
+
+
+def _plain(value: Decimal) -> str:
+    return f"{value.quantize(Decimal('0.01')).normalize():f}"
+
+
+__all__ = [
+    "P_SAVING",
+    "RULE",
+    "SHARE_OF_HORIZON",
+    "Case",
+    "Crossover",
+    "LifetimeReport",
+    "PayVerdict",
+    "Point",
+    "PriceLine",
+    "Side",
+    "TrainCost",
+    "case_of",
+    "lifetime",
+    "loses",
+    "months_of",
+    "shares_of",
+    "side",
+]

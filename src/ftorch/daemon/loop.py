@@ -150,18 +150,16 @@ class Daemon:
         started_s = self._context.clock.boot_s()
         self._stay_if_asked()
         engine.progressed.clear()
-        could_act = rights.are_settled()
         tick = self._tick(engine)
         if tick is None:
             self._stop.wait(_QUIET_S)
             return False
         if self._until_idle and tick.is_idle(self._context.clock.now()):
             return True
-        if self._once:
-            # A tick before we knew what we lead has only asked for it.
-            is_all_done = could_act and rights.are_settled()
-            if is_all_done and not tick.under_way and not engine.progressed.is_set():
-                return True
+        # Asked at each pass: what an earlier one asked too early, this one has asked again.
+        was_early = rights.asked_too_early()
+        if self._once and not was_early and not tick.under_way and not engine.progressed.is_set():
+            return True
         # Many steps end while one tick is computed: the next one waits, so that ticks take a fifth of one core at most.
         self._stop.wait(min(_BUSY_S, _REST * (self._context.clock.boot_s() - started_s)))
         if not self._stop.is_set():

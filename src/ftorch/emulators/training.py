@@ -104,6 +104,11 @@ class Genuine:
         future = self._works[work.sha256]
         return future.result() if future.done() else None
 
+    @property
+    def pid(self) -> int | None:
+        """The process that is at work, or was last."""
+        return self._process.pid if self._process else None
+
     def close(self) -> None:
         """End the process that is at work, if any; no other follows."""
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftorch.core.errors import UsageError
@@ -13,6 +13,7 @@ from ftorch.costs import budget
 from ftorch.costs.estimate import Estimate
 from ftorch.jobs.allowance import rules
 from ftorch.jobs.context import Context
+from ftorch.jobs.learning import estimate_row
 from ftorch.jobs.plan import Resolved
 from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobReason, JobState, Purpose
 from ftorch.jobs.submit import never_was_in
@@ -38,6 +39,7 @@ def admit(context: Context, resolved: Resolved, estimate: Estimate | None = None
     plan = resolved.plan
     amount = estimate.amount if estimate else None
     job = job_row(context, resolved, resolved.freeze(context.home), hold_micro=amount.micro if amount else 0)
+    job = replace(job, estimate_micro=amount.micro if amount else None, estimate_source="estimate" if amount else None)
 
     def change(tx: Transaction) -> Admitted:
         earlier = tx.many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)
@@ -46,6 +48,8 @@ def admit(context: Context, resolved: Resolved, estimate: Estimate | None = None
         if estimate is not None:
             budget.check(plan, estimate, rules(tx, plan, context.clock.now()))
         tx.insert_job(job, plan.to_json())
+        if estimate is not None:
+            tx.add_estimate(estimate_row(job, estimate))
         tx.add_event(context.event(job.id, None, "submitted", str(resolved.manifest_path)))
         return Admitted(job, is_new=True)
 

@@ -10,9 +10,11 @@ from datetime import datetime
 
 from ftorch.core.money import Money
 from ftorch.costs import budget, ledger
+from ftorch.costs.book.gpus import find_gpu
 from ftorch.costs.budget import JOB_LIMIT, Bound, Limit
-from ftorch.costs.estimate import Estimate, for_machine_here, for_tokens, quoted, unpriced_tokens
+from ftorch.costs.estimate import Estimate, for_gpu, for_machine_here, for_tokens, quoted, unpriced_tokens
 from ftorch.costs.items import Quote
+from ftorch.costs.prices import with_own
 from ftorch.jobs.serial import quote_of
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import BudgetRule
@@ -28,7 +30,15 @@ def estimate(plan: Plan, placement: Placement, billed_by: BilledBy, quote: Quote
         return for_tokens(plan, placement.token_price)
     if billed_by is BilledBy.TOKEN:
         return unpriced_tokens(plan)
+    if gpu := find_gpu(placement.gpu):
+        source = f"the price of {placement.name}"
+        return for_gpu(plan, gpu, count=placement.gpus, rate=placement.rate, price=source, price_date=None)
     return for_machine_here(plan, cores=os.cpu_count() or 1, rate=placement.rate)
+
+
+def with_own_price(plan: Plan, provider: str, placement: Placement) -> Placement:
+    """The placement, billed by tokens at what `ftorch.toml` says where it says something."""
+    return replace(placement, token_price=with_own(plan, provider, placement.token_price))
 
 
 def bound(
@@ -44,7 +54,8 @@ def bound(
     Call it in the transaction that writes the hold: of two runs that want the last dollar, one gets it.
     """
     limits = [*_own(tx, job.id, plan), *rules(tx, plan, now, already=job)]
-    computed = estimate(plan, placement, capabilities.billed_by, quote_of(job))
+    placed = with_own_price(plan, job.provider, placement)
+    computed = estimate(plan, placed, capabilities.billed_by, quote_of(job))
     return budget.bound(plan, computed, rate=placement.rate, limits=limits, overhead_s=capabilities.overhead_s)
 
 

@@ -31,7 +31,8 @@ _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(minutes=10)
 _LAST_SAVE = timedelta(seconds=60)
 """After its deadline a trainer still saves; the engine's own stop comes later."""
-_RATE_TOLERANCE = Decimal("1.01")
+_RATE_TOLERANCE = _PRICE_TOLERANCE = Decimal("1.01")
+"""A quote may be rounded to cents; a run that is paid for is not stopped for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ def why_stop(run: RunRow, now: datetime, capabilities: Capabilities) -> JobReaso
     """
     if run.rate is not None and run.agreed_rate is not None and run.rate > run.agreed_rate * _RATE_TOLERANCE:
         return JobReason.RATE_ABOVE_PLAN
-    if run.bounded_by is not None and (run.accrual_micro or 0) > run.hold_micro:
+    if run.bounded_by is not None and (run.accrual_micro or 0) > run.hold_micro * _PRICE_TOLERANCE:
         return JobReason.PRICE_ABOVE_HOLD
     if _waits_for_ever(run, now, capabilities):
         return JobReason.HARDWARE

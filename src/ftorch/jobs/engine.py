@@ -107,6 +107,7 @@ class Engine:
         self._wakes: dict[str, datetime] = {}
         self._due: dict[str, None] = {}
         self._looked_at_all_s = float("-inf")
+        self._beginnings = 0
         self._walks = Walks(context, self._lanes, self._rights, self._meter)
         self.progressed = self._lanes.progressed
 
@@ -159,7 +160,10 @@ class Engine:
         self._lanes.halt()
 
     def _due_jobs(self, changed: set[str], now: datetime) -> set[str]:
-        if self._context.clock.boot_s() - self._looked_at_all_s >= _LOOK_AT_ALL_S:
+        # Read first: who begins to lead in the middle of a tick looks at all jobs in the next one.
+        beginnings, self._beginnings = self._beginnings, self._rights.beginnings
+        has_begun = beginnings != self._beginnings
+        if has_begun or self._context.clock.boot_s() - self._looked_at_all_s >= _LOOK_AT_ALL_S:
             self._looked_at_all_s = self._context.clock.boot_s()
             return set(self._mirror.jobs)
         ended = {key.partition("/")[0] for key in self._lanes.take_ended()}

@@ -82,7 +82,7 @@ class Threads(StrEnum):
     """What was looked for and is not there is created at once, in the same thread."""
 
 
-_WORKERS: Mapping[Threads, int] = {Threads.STEPS: 16, Threads.URGENT: 8, Threads.CREATES: 16, Threads.FINDS: 8}
+_WORKERS: Mapping[Threads, int] = {Threads.STEPS: 8, Threads.URGENT: 8, Threads.CREATES: 12, Threads.FINDS: 4}
 _OF_ONE_PROVIDER = frozenset({Threads.CREATES, Threads.FINDS})
 _GO_FIRST = frozenset({Threads.URGENT, Threads.FINDS})
 

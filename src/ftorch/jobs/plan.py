@@ -23,9 +23,21 @@ from ftorch.providers.base import Capabilities, Feature
 from ftorch.providers.registry import provider_class
 
 _BILLION = 10**9
-_RULES_THAT_PICK = ("cheapest", "fastest")
+RULES_THAT_PICK = ("cheapest", "fastest")
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """What a rule chose: providers in order, frozen in the plan from here on."""
+
+    rule: str
+    providers: tuple[str, ...]
+    reason: str
+
+
+Pick = Callable[[Plan, str], Picked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,8 @@ class Resolved:
     plan: Plan
     prepared: Prepared
     manifest_path: Path
+    picked: Picked | None = None
+    """Where the manifest left the choice of the provider to a rule: what it chose, and why."""
 
     def freeze(self, home: Home) -> Path:
         """Keep the rows as they are now, and note the held-out ones. The same rows again change nothing."""
@@ -51,17 +65,20 @@ def resolve(
     settings: Settings,
     home: Home,
     adapter_folder: Callable[[str], Path],
+    pick: Pick | None,
     progress: Progress | None = None,
 ) -> Resolved:
     """Resolve a manifest.
 
     Raises ManifestError, DataError, UsageError or MissingExtraError; each before anything was written or sent.
-    `adapter_folder` turns `from_adapter` (a name, a job, a path) into a folder.
+    `adapter_folder` turns `from_adapter` (a name, a job, a path) into a folder; `pick` turns cheapest or fastest into
+    providers; without it no provider is looked at, and the plan fits any of them.
     """
     folder = manifest_path.parent
     base = check_base(manifest.base_model.id, folder)
     _check_labels(manifest, manifest_path, settings)
-    _check_providers(manifest, manifest_path)
+    if pick is not None:
+        _check_providers(manifest, manifest_path)
     method = _effective(manifest.method, base)
     prepared = prepare(
         manifest.dataset,
@@ -87,16 +104,23 @@ def resolve(
         retry=manifest.retry,
         eval=manifest.eval,
         lifetime=manifest.lifetime,
+        task=manifest.task,
         tracking=manifest.tracking,
         schedule=manifest.schedule,
         labels=manifest.labels,
         declared_rates=settings.declared_rates(),
+        own_prices=settings.prices,
         budgets=tuple(rule for rule in settings.budgets if rule.counts(manifest.labels)),
     )
     check_eval(plan, str(manifest_path))
+    if pick is None:
+        return Resolved(plan, prepared, manifest_path)
+    picked = pick(plan, plan.providers[0]) if plan.providers[0] in RULES_THAT_PICK else None
+    if picked is not None:
+        plan = plan.model_copy(update={"providers": picked.providers})
     for name in plan.providers:
         check_capabilities(plan, name, provider_class(name).capabilities, str(manifest_path))
-    return Resolved(plan, prepared, manifest_path)
+    return Resolved(plan, prepared, manifest_path, picked)
 
 
 def tokenizer_folder(base: BaseModelRef, folder: Path, home: Home) -> Path | None:
@@ -139,17 +163,18 @@ def _of_tracking(plan: Plan) -> set[str]:
 
 def check_capabilities(plan: Plan, name: str, capabilities: Capabilities, file: str) -> None:
     """Refuse what the provider cannot do, with its own sentence, and options that it does not know."""
-    asked = features(plan)
-    faults = [
-        Fault(sentence, file=file, key=f"provider {name}")
-        for feature, sentence in capabilities.unsupported.items()
-        if feature in asked
-    ]
+    faults = [Fault(sentence, file=file, key=f"provider {name}") for sentence in refusals(plan, capabilities)]
     for key, value in plan.options.get(name, {}).items():
         if fault := _option_fault(name, key, value, capabilities.options):
             faults.append(Fault(fault, file=file, key=f"provider.{name}.{key}"))
     if faults:
         raise ManifestError(faults)
+
+
+def refusals(plan: Plan, capabilities: Capabilities) -> list[str]:
+    """The provider's own sentences about what the plan asks and it cannot do; empty when it can do it all."""
+    asked = features(plan)
+    return [sentence for feature, sentence in capabilities.unsupported.items() if feature in asked]
 
 
 def _option_fault(name: str, key: str, value: object, known: Mapping[str, type]) -> str | None:
@@ -206,12 +231,24 @@ def _check_labels(manifest: Manifest, path: Path, settings: Settings) -> None:
 
 def _check_providers(manifest: Manifest, path: Path) -> None:
     """Before the data is read: a name that is nobody's need not wait for a pass over gigabytes."""
-    for name in manifest.provider.names:
-        if name in _RULES_THAT_PICK:
-            raise ManifestError(
-                [Fault(f"{name!r} needs prices of several providers; name one", file=str(path), key="provider.name")]
-            )
-        provider_class(name)
+    names = manifest.provider.names
+    for name in names:
+        if name not in RULES_THAT_PICK:
+            provider_class(name)
+        elif len(names) > 1:
+            words = f"{name!r} picks from all providers, so it stands alone; name providers in order, or only {name!r}"
+            raise ManifestError([Fault(words, file=str(path), key="provider.name")])
 
 
-__all__ = ["Resolved", "canonical_id", "check_capabilities", "features", "resolve", "tokenizer_folder"]
+__all__ = [
+    "RULES_THAT_PICK",
+    "Pick",
+    "Picked",
+    "Resolved",
+    "canonical_id",
+    "check_capabilities",
+    "features",
+    "refusals",
+    "resolve",
+    "tokenizer_folder",
+]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from ftorch.core.errors import CredentialsError
 from ftorch.costs import budget
+from ftorch.costs.book.listed import STALE_AFTER_DAYS, is_stale
 from ftorch.costs.estimate import Estimate
 from ftorch.evals.power import rows_for_floor, smallest_difference
 from ftorch.jobs.admit import difference, stands_for
-from ftorch.jobs.allowance import estimate, rules
-from ftorch.jobs.plan import Resolved
+from ftorch.jobs.allowance import estimate, rules, with_own_price
+from ftorch.jobs.learning import corrected
+from ftorch.jobs.plan import Picked, Resolved
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import Placement, PriceListed, Provider
 from ftorch.providers.registry import entries, provider_class
@@ -42,6 +44,8 @@ class PlanView:
     sample_size: Sequence[str]
     """What the held-out rows can and cannot show, before a cent is spent on it."""
     warnings: Sequence[str]
+    picked: Picked | None
+    """What `cheapest` or `fastest` chose, and why; None where the manifest names its providers."""
     resolved: Resolved = field(repr=False)
     """What `submit` takes, so that the data is not checked twice."""
 
@@ -52,7 +56,9 @@ def preview(resolved: Resolved, store: Store | None, credentials: Mapping[str, s
     name = plan.providers[0]
     provider = provider_class(name)
     placement, unset = _placement(provider, plan, credentials)
-    computed = estimate(plan, placement, provider.capabilities.billed_by)
+    reader = store.read() if store else None
+    placed = with_own_price(plan, name, placement)
+    computed = corrected(reader, plan, name, estimate(plan, placed, provider.capabilities.billed_by))
     budget.check(plan, computed, rules(store.read(), plan, now) if store else ())
     standing = stands_for(store.read().many(JobRow, sql.JOBS_BY_PLAN, plan_hash=plan.hash)) if store else None
     return PlanView(
@@ -65,7 +71,13 @@ def preview(resolved: Resolved, store: Store | None, credentials: Mapping[str, s
         standing_job=standing.id if standing else None,
         changes=difference(store, plan) if store else [],
         sample_size=sample_size(plan),
-        warnings=[*map(str, resolved.prepared.report.warnings), *not_yet(plan), *unset],
+        warnings=[
+            *map(str, resolved.prepared.report.warnings),
+            *not_yet(plan),
+            *unset,
+            *stale(computed.price_date, now.date()),
+        ],
+        picked=resolved.picked,
         resolved=resolved,
     )
 
@@ -80,6 +92,16 @@ def _placement(provider: type[Provider], plan: Plan, credentials: Mapping[str, s
         return provider.listed(plan)[0], [error.message]
     with closing(opened):
         return (provider.listed(plan) if issubclass(provider, PriceListed) else opened.placements(plan))[0], ()
+
+
+def stale(read: date | None, today: date) -> list[str]:
+    """A warning where a price is too old to be relied on."""
+    if read is None or not is_stale(read, today):
+        return []
+    return [
+        f"the price is STALE: its source was read on {read}, {(today - read).days} days ago (more than "
+        f"{STALE_AFTER_DAYS}); `[prices]` in ftorch.toml takes a newer one"
+    ]
 
 
 def sample_size(plan: Plan) -> list[str]:

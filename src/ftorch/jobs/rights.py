@@ -38,8 +38,13 @@ class Rights(Protocol):
         """
         ...
 
-    def are_settled(self) -> bool:
-        """Every question of `leads` has its answer: who comes back later hears nothing that is known already."""
+    @property
+    def beginnings(self) -> int:
+        """How often this process has begun to lead: what was decided before was not done."""
+        ...
+
+    def asked_too_early(self) -> bool:
+        """Since the last call a question came before its answer was known, or we began to lead: all is worth asking."""
         ...
 
     def claimed(self, name: str) -> AbstractContextManager[bool]:
@@ -65,8 +70,12 @@ class Alone:
     def leads(self, provider: str, account: str | None = None) -> bool:  # noqa: ARG002  always the same answer
         return True
 
-    def are_settled(self) -> bool:
-        return True
+    @property
+    def beginnings(self) -> int:
+        return 0
+
+    def asked_too_early(self) -> bool:
+        return False
 
     @contextmanager
     def claimed(self, name: str) -> Iterator[bool]:  # noqa: ARG002  always the same answer
@@ -102,6 +111,9 @@ class Shared:
         self._names: dict[str, str] = {}
         """Provider -> the lease of its account, once that is known."""
         self._settled: set[str] = set()
+        """Providers about which a round has decided since they are wanted, or that could not be asked."""
+        self._was_early = False
+        self._beginnings = 0
         self._held: dict[str, tuple[int, float]] = {}
         """Name -> token, and the boot time up to which it surely is ours."""
         self._taken: dict[str, float] = {}
@@ -121,12 +133,18 @@ class Shared:
             if provider not in self._wanted:
                 self._wanted.add(provider)
                 self._asked.set()
+            self._was_early |= provider not in self._settled
             ours = self._names.get(provider, "")
             return self._is_ours(ours) and ours == (f"lead/{provider}/{account}" if account else ours)
 
-    def are_settled(self) -> bool:
+    @property
+    def beginnings(self) -> int:
+        return self._beginnings
+
+    def asked_too_early(self) -> bool:
         with self._lock:
-            return self._wanted <= self._settled
+            was_early, self._was_early = self._was_early, False
+            return was_early
 
     @contextmanager
     def claimed(self, name: str) -> Iterator[bool]:
@@ -218,6 +236,8 @@ class Shared:
             if name in won:
                 with self._lock:
                     self._held[name] = (won[name], sure_until_s)
+                    self._beginnings += 1
+                    self._was_early = True
                 log.info("leads", provider=provider, token=won[name])
 
     def _claim(self, tx: Transaction, claim: str) -> tuple[int | None, float]:

@@ -9,11 +9,13 @@ from pathlib import Path
 from ftorch.core.errors import BudgetError, RunRejectedError
 from ftorch.core.ids import run_key
 from ftorch.costs.budget import HeldError
+from ftorch.costs.items import Quote
 from ftorch.jobs.allowance import bound
 from ftorch.jobs.bundle import make_bundle
 from ftorch.jobs.caps import has_place
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import Policy
+from ftorch.jobs.outcomes import words_of
 from ftorch.jobs.serial import placement_text, staged_text, staged_value
 from ftorch.jobs.states import JobReason, JobState, Purpose
 from ftorch.manifest.plan import Plan
@@ -32,13 +34,23 @@ def stage(context: Context, job: JobRow) -> None:
         staged = provider.stage(plan, make_bundle(plan, Path(job.dataset)))
         quote = provider.quote(plan, staged) if staged.ready else None
     except RunRejectedError as error:
-        end_job(context, job, JobState.FAILED, JobReason.REJECTED, error.message)
+        end_job(context, job, JobState.FAILED, JobReason.REJECTED, words_of(error))
         return
     if staged.ready:
         words = f"quote: {quote.amount}, {quote.source}" if quote else ""
-        context.change_job(job, "staged", words, staged=staged_text(staged, account, quote), failures=0, detail="")
+        told = _told(job, quote)
+        context.change_job(
+            job, "staged", words, staged=staged_text(staged, account, quote), failures=0, detail="", **told
+        )
     else:
         context.change_job(job, detail=staged.waiting_for or "", next_at=context.clock.now() + _ASK_AGAIN)
+
+
+def _told(job: JobRow, quote: Quote | None) -> dict[str, object]:
+    """The provider's own price takes the place of our estimate in reports: the first one, whatever comes of it."""
+    if quote is None or job.estimate_source == "quote":
+        return {}
+    return {"estimate_micro": quote.amount.micro, "estimate_source": "quote"}
 
 
 def open_run(context: Context, job: JobRow, runs: Sequence[RunRow]) -> None:

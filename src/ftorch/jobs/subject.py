@@ -19,7 +19,7 @@ _MANIFESTS = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A job with its plan; `eval`, `lifetime` and `budget` are the manifest's where one was named."""
+    """A job with its plan; `eval`, `lifetime`, `task` and `budget` are the manifest's where one was named."""
 
     job: JobRow
     plan: Plan
@@ -35,7 +35,7 @@ def subject(store: Store, reference: str, cwd: Path) -> Subject:
     """The job meant by an id, a name, an adapter's folder or a manifest. Raises UsageError when there is none."""
     if manifest := named_manifest(reference, cwd):
         job = _newest(store, manifest, reference)
-        blocks = {"eval": manifest.eval, "lifetime": manifest.lifetime, "budget": manifest.budget}
+        blocks = {name: getattr(manifest, name) for name in ("eval", "lifetime", "task", "budget")}
         return Subject(job, Plan.from_json(store.plan_text(job.id)).model_copy(update=blocks))
     folder = cwd / reference
     job = _of_adapter(store, folder) if (folder / RECEIPT).is_file() else pick(store, reference)

@@ -20,6 +20,7 @@ from ftorch.costs.budget import HeldError
 from ftorch.jobs.allowance import bound
 from ftorch.jobs.context import Context
 from ftorch.jobs.decide import CANCEL_AGAIN, may_send_again
+from ftorch.jobs.outcomes import words_of
 from ftorch.jobs.quiet import SEND_WINDOW, quiet_left
 from ftorch.jobs.serial import placement_text, placement_value, ref, staged_value
 from ftorch.jobs.states import RUN, JobReason, Purpose
@@ -42,7 +43,7 @@ def submit(context: Context, job: JobRow, run: RunRow) -> None:
     try:
         found = context.open_provider(run.provider).submit(replace(order, send_before=now + SEND_WINDOW))
     except RunRejectedError as error:
-        never_was(context, _as_it_is(context, sent), RunState.FAILED, error.message)
+        never_was(context, _as_it_is(context, sent), RunState.FAILED, words_of(error))
     except NoCapacityError as error:
         sent = _as_it_is(context, sent)
         _elsewhere(context, job, replace(sent, **_as_before(run)), sent, error.message)

@@ -124,12 +124,14 @@ class Submitted:
 
 def spend_of(entries: Iterable[LedgerRow]) -> Spend:
     """The sum of spend entries, naming every source that contributed."""
-    counted = [entry for entry in entries if entry.kind in sql.SPEND_KINDS]
-    if not counted:
+    groups: dict[tuple[str, str], tuple[int, int]] = {}
+    for entry in entries:
+        if entry.kind in sql.SPEND_KINDS:
+            newest, micro = groups.get((entry.source, entry.kind), (0, 0))
+            groups[entry.source, entry.kind] = max(newest, entry.id), micro + entry.amount_micro
+    if not groups:
         return Spend(None, "USD", None, "none")
-    total = Money.from_micro(sum(entry.amount_micro for entry in counted))
-    sources = sorted({entry.source for entry in counted})
-    return Spend(total.amount, total.currency, "+".join(sources), max(counted, key=lambda entry: entry.id).kind)
+    return _spend([(newest, kind, source, micro) for (source, kind), (newest, micro) in groups.items()])
 
 
 def job_lines(store: Store) -> list[JobLine]:
@@ -156,9 +158,11 @@ def _spend(groups: Sequence[tuple[int, str, str, int]]) -> Spend:
     if len(groups) == 1:
         _, kind, source, micro = groups[0]
         return Spend(Decimal(micro) / MICRO, USD, source, kind)
-    newest = max(groups)
-    total = sum(micro for *_, micro in groups)
-    return Spend(Decimal(total) / MICRO, USD, "+".join(sorted({source for _, _, source, _ in groups})), newest[1])
+    # What was taken back, such as our own charges once the bill has come, is not where the rest comes from.
+    standing = [group for group in groups if group[3]] or groups
+    total = sum(micro for *_, micro in standing)
+    sources = sorted({source for _, _, source, _ in standing})
+    return Spend(Decimal(total) / MICRO, USD, "+".join(sources), max(standing)[1])
 
 
 def _steps(text: str) -> str | None:

@@ -15,7 +15,9 @@ from pydantic import Field
 from ftorch.manifest.evaluation import Eval
 from ftorch.manifest.fields import Amount, Frozen, Json, SecretPlace
 from ftorch.manifest.lifetime import Lifetime
+from ftorch.manifest.prices import OwnPrice
 from ftorch.manifest.schema import BaseModelRef, Budget, BudgetRule, Method, Resources, Retry, Schedule, Tracking
+from ftorch.manifest.task import Task
 
 
 class TokenSource(StrEnum):
@@ -71,11 +73,14 @@ class Plan(Frozen):
     retry: Retry
     eval: Eval | None
     lifetime: Lifetime | None
+    task: Task | None = None
     tracking: Tracking
     schedule: Schedule | None
     labels: Mapping[str, str]
     declared_rates: Mapping[str, Amount] = Field(default_factory=dict)
     """Provider -> price per hour from `ftorch.toml`, for providers that have no price of their own."""
+    own_prices: Mapping[str, Mapping[str, OwnPrice]] = Field(default_factory=dict)
+    """The prices of `ftorch.toml`, by provider and name, over those that we know."""
     budgets: tuple[BudgetRule, ...] = ()
     """The rules of `ftorch.toml` that the job spends from."""
 

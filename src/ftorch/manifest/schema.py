@@ -25,6 +25,7 @@ from pydantic import (
 from ftorch.manifest.evaluation import Eval
 from ftorch.manifest.fields import Amount, Duration, Frozen, Json, Name, Number, SecretPlace, Whole
 from ftorch.manifest.lifetime import Lifetime
+from ftorch.manifest.task import Task
 
 CRON_ALIASES: Mapping[str, str] = {
     "@hourly": "0 * * * *",
@@ -381,6 +382,7 @@ class Manifest(Frozen):
     retry: Retry = Field(Retry(), description="when a new run starts by itself")
     eval: Eval | None = Field(None, description="how the adapter is judged on held-out rows")
     lifetime: Lifetime | None = Field(None, description="the volume and the prices of its life")
+    task: Task | None = Field(None, description="what is to be done, for `ftorch decide`")
     tracking: Tracking = Field(Tracking(), description="where curves are reported besides our own files")
     schedule: Schedule | None = Field(None, description="when the job runs again")
     labels: Mapping[str, str] = Field(default_factory=dict, description="for reports and budgets")

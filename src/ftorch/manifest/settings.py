@@ -12,9 +12,10 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from ftorch.core.errors import Fault, SettingsError
 from ftorch.manifest.faults import Where, dotted, faults_of
-from ftorch.manifest.fields import Amount, Frozen, Json, SecretPlace, Whole
+from ftorch.manifest.fields import Amount, Frozen, SecretPlace, Whole
 from ftorch.manifest.load import take_out_unknown_keys
 from ftorch.manifest.places import project_file, user_file
+from ftorch.manifest.prices import OwnPrice
 from ftorch.manifest.schema import BudgetRule, has_label, pair
 
 _HEADER = re.compile(r"\s*(?P<open>\[\[?)(?P<name>[^\[\]]+)\]")
@@ -73,8 +74,9 @@ class Settings(Frozen):
     ray: Rated = Field(Rated(), description="what a Ray cluster costs")
     budgets: tuple[BudgetRule, ...] = Field((), description="what may be spent per period")
     required_labels: tuple[str, ...] = Field((), description="labels that every manifest must have")
-    prices: Mapping[str, Mapping[str, Json]] = Field(
-        default_factory=dict, description="provider -> name -> {price, unit, source, date}: over the prices we know"
+    prices: Mapping[str, Mapping[str, OwnPrice]] = Field(
+        default_factory=dict,
+        description="provider (or hosted) -> name of a machine or model -> its price, over the prices we know",
     )
     store: Place = Field(Place(), description="the database")
     artifacts: Place = Field(Place(), description="adapters that are brought home")

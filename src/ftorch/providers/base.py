@@ -19,6 +19,7 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from ftorch.core.clock import Clock
 from ftorch.core.money import Money
+from ftorch.costs.book.listed import ListedPrice
 from ftorch.costs.items import LineItem, Quote, SpendSource, Window
 from ftorch.costs.prices import TokenPrice
 from ftorch.manifest.plan import Plan
@@ -122,6 +123,8 @@ class Capabilities:
     """The keys of the provider's own block in the manifest, with their types."""
     unsupported: Mapping[Feature, str] = field(default_factory=dict)
     """What it cannot do, with the sentence that the user sees before anything is uploaded."""
+    altered: Sequence[str] = ()
+    """What it takes otherwise than it was asked, in a sentence each: `plan --compare` shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,9 @@ class Placement:
     detail: Mapping[str, str] = field(default_factory=dict)
     token_price: TokenPrice | None = None
     """For providers that bill by trained tokens: what our estimate goes by until they name a price themselves."""
+    gpu: str | None = None
+    """The type of its GPUs, as the price book names it; None: none, or the provider chooses."""
+    gpus: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +222,7 @@ class Progress:
 
     step: int
     total_steps: int
+    """0: the provider tells no steps, only the time that is left."""
     loss: str | None = None
     seconds_left: int | None = None
 
@@ -359,6 +366,15 @@ class PriceListed(Protocol):
     @classmethod
     def listed(cls, plan: Plan) -> Sequence[Placement]:
         """What `placements` says, without anybody being asked."""
+        ...
+
+
+@runtime_checkable
+class Catalogued(Protocol):
+    """Providers that tell what all their machines cost now, and whether there are any."""
+
+    def catalogue(self) -> Sequence[ListedPrice]:
+        """Every machine type with its price, dated today. Reads only."""
         ...
 
 

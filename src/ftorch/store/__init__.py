@@ -8,16 +8,34 @@ from pathlib import Path
 from ftorch.core.errors import MissingExtraError, StoreError
 from ftorch.store.base import Store
 from ftorch.store.place import is_postgres_url
-from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow
+from ftorch.store.rows import (
+    AssignmentRow,
+    BillRow,
+    CloseRow,
+    EstimateRow,
+    EvaluationRow,
+    EventRow,
+    InvoiceRow,
+    JobRow,
+    LedgerRow,
+    OutcomeRow,
+    RunRow,
+)
 from ftorch.store.sqlite import SqliteStore
 from ftorch.store.transaction import IntegrityError, Transaction
 
 __all__ = [
+    "AssignmentRow",
+    "BillRow",
+    "CloseRow",
+    "EstimateRow",
     "EvaluationRow",
     "EventRow",
     "IntegrityError",
+    "InvoiceRow",
     "JobRow",
     "LedgerRow",
+    "OutcomeRow",
     "RunRow",
     "SqliteStore",
     "Store",

@@ -25,7 +25,8 @@ class JobRow:
     """One manifest submitted. The plan's text is read apart (`plan_text`): lists do not need it.
 
     `granted` counts the runs that a person allowed by asking for a retry, whatever the manifest's own limit.
-    `hold_micro` is reserved from the submit until the first run holds for itself.
+    `hold_micro` is reserved from the submit until the first run holds for itself. `estimate_micro` is what was told at
+    the submit, by `estimate_source`: estimate, or quote once the provider has named its own price.
     """
 
     id: str
@@ -42,6 +43,8 @@ class JobRow:
     desired: str
     limit_micro: int | None
     hold_micro: int = 0
+    estimate_micro: int | None = None
+    estimate_source: str | None = None
     labels: str
     host: str
     staged: str | None = None
@@ -125,7 +128,13 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
-    """One entry of the ledger. `id` is 0 until the database has given one."""
+    """One entry of the ledger. `id` is 0 until the database has given one.
+
+    `place` says where a line of a bill went: run, assigned, outside or unexplained; our own charges are a run's.
+    `counted_at` decides in which month the entry counts: when its period begins, or later where that month was closed;
+    then `corrects` names the month. `labels` are those that a person gave to a line without a job. `list_micro` is
+    the amount at the unit price, before discounts.
+    """
 
     id: int = 0
     provider: str
@@ -145,6 +154,62 @@ class LedgerRow:
     period_end: datetime
     as_of: datetime
     recorded_at: datetime
+    place: str = "run"
+    list_micro: int = 0
+    counted_at: datetime
+    corrects: str | None = None
+    labels: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillRow:
+    """How far the bill of an account has been read. Usage until `data_through` does not change by itself any more."""
+
+    provider: str
+    account: str
+    source: str
+    data_through: datetime
+    pulled_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignmentRow:
+    """A person's word about a line of a bill, or, with the source `run`, about a run whose bill differs."""
+
+    id: int = 0
+    provider: str
+    account: str
+    source: str
+    source_ref: str
+    place: str
+    job_id: str | None
+    labels: str | None
+    note: str
+    host: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceRow:
+    """A file of a bill that was imported."""
+
+    sha256: str
+    provider: str
+    account: str
+    name: str
+    lines: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseRow:
+    """A month that is frozen. `findings` are what was missing when it was closed by force, as JSON."""
+
+    month: str
+    ends_at: datetime
+    closed_at: datetime
+    note: str | None
+    findings: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +222,38 @@ class EvaluationRow:
     verdict: str | None
     report: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateRow:
+    """What was estimated for a job at its submit, before anything was learned. None: nobody could tell.
+
+    `growing` is the part that grows with the tokens: without boot and without a minimum.
+    """
+
+    job_id: str
+    provider: str
+    amount_micro: int | None
+    growing_micro: int | None
+    seconds: int | None
+    growing_seconds: int | None
+    basis: str
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeRow:
+    """An estimate beside what came of it. No table of its own."""
+
+    job_id: str
+    provider: str
+    base_model: str
+    growing_micro: int | None
+    growing_seconds: int | None
+    actual_micro: int | None
+    """None: nobody has named a price yet."""
+    billable_from: datetime | None
+    billable_to: datetime | None
 
 
 _REPEATED = frozenset(

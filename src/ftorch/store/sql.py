@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, RunRow, columns
+from ftorch.store.rows import EstimateRow, EvaluationRow, EventRow, JobRow, LedgerRow, RunRow, columns
 
 
 def _names(row_type: type, *, without: tuple[str, ...] = ()) -> str:
@@ -28,6 +28,7 @@ INSERT_JOB = _insert("jobs", (*columns(JobRow), "plan"))
 INSERT_RUN = _insert("runs", columns(RunRow))
 INSERT_EVENT = _insert("events", tuple(name for name in columns(EventRow) if name != "seq"))
 INSERT_EVALUATION = _insert("evaluations", columns(EvaluationRow))
+INSERT_ESTIMATE = _insert("estimates", columns(EstimateRow))
 INSERT_LEDGER = _insert("ledger", tuple(name for name in columns(LedgerRow) if name != "id"))
 
 # The kinds of ledger entries whose sum is spend: all but tax and credit. Everybody who adds up builds on this.
@@ -88,6 +89,9 @@ EVENTS_OF_JOB = f"SELECT {_names(EventRow)} FROM events WHERE job_id = :job_id A
 LEDGER = f"{_LEDGER} ORDER BY id"
 LEDGER_OF_JOB = f"{_LEDGER} WHERE job_id = :job_id ORDER BY id"
 LEDGER_OF_RUN = f"{_LEDGER} WHERE run_key = :run_key ORDER BY source, source_ref, revision"
+LEDGER_ENTRY = f"{_LEDGER} WHERE id = :id"
+# A key and those of its duplicates, `<key>/2` and so on: the zero comes right after the slash.
+LEDGER_OF_KEY = f"{_LEDGER} WHERE run_key >= :key AND run_key < :key || '0' ORDER BY id"
 OPEN_PLACES = (
     "SELECT runs.provider, jobs.labels FROM runs JOIN jobs ON runs.job_id = jobs.id WHERE runs.ended_at IS NULL"
 )
@@ -96,7 +100,11 @@ LEDGER_OF_REF = (
     "AND source_ref = :source_ref ORDER BY revision"
 )
 SPEND_OF_JOB = f"SELECT {_SPENT} FROM ledger WHERE job_id = :job_id AND {_IS_SPEND}"
-SPEND_SINCE = f"SELECT job_id, {_SPENT} FROM ledger WHERE period_end >= :since AND {_IS_SPEND} GROUP BY job_id"
+# Lines of a bill that are not ours, or that nobody can explain, are not spent by a job or under a label.
+_IS_OURS = "place IN ('run', 'assigned')"
+SPEND_SINCE = (
+    f"SELECT job_id, {_SPENT} FROM ledger WHERE period_end >= :since AND {_IS_SPEND} AND {_IS_OURS} GROUP BY job_id"
+)
 # A hold stands from the submit or the intent until the run is settled; it is what the ledger does not have yet.
 HELD_NOW = (
     "SELECT job_id, CAST(SUM(micro) AS BIGINT) AS micro FROM ("
@@ -107,11 +115,26 @@ LABELS = "SELECT id, labels FROM jobs"
 HELD_BY_RUNS_OF_JOB = (
     f"SELECT CAST(COALESCE(SUM(hold_micro), 0) AS BIGINT) AS micro FROM runs WHERE job_id = :job_id AND {_UNDONE}"
 )
+# What a training came to whose estimate was kept: runs that trained it all at the provider that was estimated.
+_OUTCOMES = (
+    "SELECT estimates.job_id AS job_id, estimates.provider AS provider, jobs.base_model AS base_model, "
+    "estimates.growing_micro AS growing_micro, estimates.growing_seconds AS growing_seconds, "
+    "(SELECT CAST(SUM(amount_micro) AS BIGINT) FROM ledger WHERE ledger.run_key = runs.key "
+    f"AND {_IS_SPEND}) AS actual_micro, "
+    "runs.billable_from AS billable_from, runs.billable_to AS billable_to FROM estimates "
+    "JOIN jobs ON jobs.id = estimates.job_id JOIN runs ON runs.job_id = jobs.id "
+    "AND runs.provider = estimates.provider AND runs.purpose = 'train' AND runs.state = 'succeeded' "
+    "AND runs.resume_from IS NULL"
+)
+OUTCOMES_OF = (
+    f"{_OUTCOMES} WHERE estimates.provider = :provider AND jobs.base_model = :base_model "
+    "ORDER BY estimates.job_id DESC LIMIT 200"
+)
 # What the daemon's metrics show.
 COUNT_JOBS = "SELECT state, COUNT(*) AS n FROM jobs GROUP BY state"
 COUNT_RUNS = "SELECT COALESCE(state, 'not_sent') AS state, provider, COUNT(*) AS n FROM runs GROUP BY 1, 2"
 HELD = f"SELECT CAST(COALESCE(SUM(micro), 0) AS BIGINT) AS micro FROM ({HELD_NOW}) AS held"
-SPEND_BY_KIND = f"SELECT provider, kind, {_SPENT} FROM ledger GROUP BY provider, kind"
+SPEND_BY_KIND = f"SELECT provider, kind, {_SPENT} FROM ledger WHERE {_IS_OURS} GROUP BY provider, kind"
 
 _EVALUATION = f"SELECT {_names(EvaluationRow)} FROM evaluations"
 EVALUATIONS_OF_JOB = f"{_EVALUATION} WHERE job_id = :job_id ORDER BY id DESC"
@@ -147,14 +170,20 @@ TABLES = {
     "meta": "key",
     "jobs": "id",
     "runs": "key",
+    "estimates": "job_id",
     "events": "seq",
     "ledger": "id",
     "evaluations": "id",
     "booked_calls": "call",
     "leases": "name",
+    "bills": "provider, account",
+    "readings": "provider, account, source, source_ref",
+    "assignments": "id",
+    "invoices": "sha256",
+    "closes": "month",
 }
 # Those whose keys the database gives.
-NUMBERED = ("events", "ledger")
+NUMBERED = ("events", "ledger", "assignments")
 LEDGER_SUM = f"SELECT {_SPENT} FROM ledger"
 
 

@@ -130,6 +130,8 @@ class SqliteStore(Store):
         if connection is None:
             with self._translated():
                 connection = self._local.connection = connect(self.path)
+                # KiB. Every thread that reads has one; what it does not keep is in the system's cache all the same.
+                connection.execute("PRAGMA cache_size = -64")
         return connection
 
     @contextmanager
@@ -157,7 +159,7 @@ def connect(path: Path, *, may_make: bool = False) -> SqliteConnection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = 1")
     connection.execute("PRAGMA foreign_keys = ON")
-    # KiB. Every thread that reads has a connection; the 2 MiB of the default are the system's cache a second time.
+    # KiB. The 2 MiB of the default are the system's cache a second time.
     connection.execute("PRAGMA cache_size = -256")
     return connection
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ftorch.core.errors import FtorchError
 from ftorch.store import sql
-from ftorch.store.rows import EvaluationRow, EventRow, JobRow, LedgerRow, R, RunRow, columns, to_db, to_row
+from ftorch.store.rows import EstimateRow, EvaluationRow, EventRow, JobRow, LedgerRow, R, RunRow, columns, to_db, to_row
 
 
 class IntegrityError(FtorchError):
@@ -67,6 +67,9 @@ class Transaction:
     def add_evaluation(self, evaluation: EvaluationRow) -> None:
         self.run(sql.INSERT_EVALUATION, **_values(evaluation))
 
+    def add_estimate(self, estimate: EstimateRow) -> None:
+        self.run(sql.INSERT_ESTIMATE, **_values(estimate))
+
     def book_call(self, call: str, at: datetime) -> bool:
         """Note that the ledger has a call. False: it had it already."""
         return self.run(sql.BOOK_CALL, call=call, booked_at=at) == 1
@@ -92,10 +95,18 @@ class Transaction:
         """First column -> second column of what a statement finds."""
         return {first: second for first, second, *_ in map(_values_of, self._execute(statement, parameters))}
 
-    def counts(self, statement: str) -> list[tuple[Any, ...]]:
+    def counts(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
         """The rows of a statement that groups, as they are."""
-        rows = self._execute(statement, {}).fetchall()
+        rows = self._execute(statement, parameters).fetchall()
         return [tuple(_values_of(row)) for row in rows]
+
+    def each(self, statement: str, **parameters: object) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement one by one: they need not all fit into memory."""
+        return (tuple(_values_of(row)) for row in self._execute(statement, parameters))
+
+    def insert(self, statement: str, row: Any, *, without: str = "") -> int:
+        """Insert a row by a statement that names its columns; returns how many rows that made."""
+        return self.run(statement, **_values(row, without))
 
     def run(self, statement: str, **parameters: object) -> int:
         """Carry out a statement that answers no rows; returns how many rows it changed."""
@@ -113,7 +124,27 @@ class Transaction:
         return self._connection.execute(statement, {name: to_db(value) for name, value in parameters.items()})
 
 
-def _values(row: JobRow | RunRow | EventRow | LedgerRow | EvaluationRow, without: str = "") -> dict[str, object]:
+class _NoRows:
+    """The answer of a database that was never made."""
+
+    rowcount = 0
+
+    def execute(self, _statement: str, _parameters: Mapping[str, Any], /) -> Cursor:
+        return self
+
+    def fetchall(self) -> Sequence[Any]:
+        return ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+def of_nothing() -> Transaction:
+    """Reads where nothing was ever stored: every statement finds no row."""
+    return Transaction(_NoRows())
+
+
+def _values(row: Any, without: str = "") -> dict[str, object]:
     return {name: getattr(row, name) for name in columns(type(row)) if name != without}  # type: ignore[arg-type]  # a class is hashable
 
 

@@ -5,6 +5,9 @@ FTORCH_CRASH is `<who>|<what>|<text>|<n>`:
     what  `audit:<event>`: before the n-th audit event of that name with <text> in its arguments
           `before` / `after`: around the n-th call of <text>, given as module:name or module:Class.name
 FTORCH_CRASH_MARK names a file that is made just before the kill, so that it happens once.
+
+FTORCH_FAST is `<speed>|<boot seconds>|<moved>`: the clock of every daemon goes so many times as fast from that boot
+time on, and is so many seconds ahead. Commands keep the machine's: what they wait for is real.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ import importlib.machinery
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
@@ -46,13 +51,28 @@ class _Bomb:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class _Wrapping(importlib.abc.MetaPathFinder):
-    """Finds one module as always and wraps one of its callables once it has run."""
+def _hurry(order: str) -> None:
+    """Let the one class that reads the machine's clocks read faster ones."""
+    speed, since_s, moved_s = map(float, order.split("|"))
+    start = datetime.now(UTC) - timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - since_s)
 
-    def __init__(self, target: str, when: str, bomb: _Bomb) -> None:
-        self._module, _, self._attribute = target.partition(":")
-        self._when = when
-        self._bomb = bomb
+    def boot_s(_clock: Any) -> float:
+        return since_s + moved_s + (time.clock_gettime(time.CLOCK_BOOTTIME) - since_s) * speed
+
+    def change(module: ModuleType) -> None:
+        module.SystemClock.boot_s = boot_s
+        module.SystemClock.now = lambda clock: start + timedelta(seconds=boot_s(clock) - since_s)
+        module.SystemClock.sleep = lambda _clock, seconds: time.sleep(seconds / speed)
+
+    sys.meta_path.insert(0, _Changing("ftorch.core.clock", change))
+
+
+class _Changing(importlib.abc.MetaPathFinder):
+    """Finds one module as always and changes something in it once it has run."""
+
+    def __init__(self, module: str, change: Callable[[ModuleType], None]) -> None:
+        self._module = module
+        self._change = change
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -66,28 +86,33 @@ class _Wrapping(importlib.abc.MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             original(module)
-            self._wrap(module)
+            self._change(module)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # this loader is ours alone
         return spec
 
-    def _wrap(self, module: ModuleType) -> None:
+
+def _around(attribute: str, when: str, bomb: _Bomb) -> Callable[[ModuleType], None]:
+    """Let the bomb tick around each call of one of a module's callables."""
+
+    def change(module: ModuleType) -> None:
         owner: Any = module
-        *classes, name = self._attribute.split(".")
+        *classes, name = attribute.split(".")
         for part in classes:
             owner = getattr(owner, part)
-        setattr(owner, name, self._around(getattr(owner, name)))
+        call = getattr(owner, name)
 
-    def _around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **named: Any) -> Any:
-            if self._when == "before":
-                self._bomb.tick()
+            if when == "before":
+                bomb.tick()
             value = call(*args, **named)
-            if self._when == "after":
-                self._bomb.tick()
+            if when == "after":
+                bomb.tick()
             return value
 
-        return wrapped
+        setattr(owner, name, wrapped)
+
+    return change
 
 
 def _arm(order: str, mark: str) -> None:
@@ -96,7 +121,8 @@ def _arm(order: str, mark: str) -> None:
         return
     bomb = _Bomb(mark, int(count))
     if not what.startswith("audit:"):
-        sys.meta_path.insert(0, _Wrapping(text, what, bomb))
+        module, _, attribute = text.partition(":")
+        sys.meta_path.insert(0, _Changing(module, _around(attribute, what, bomb)))
         return
     wanted = what.removeprefix("audit:")
 
@@ -107,5 +133,7 @@ def _arm(order: str, mark: str) -> None:
     sys.addaudithook(hook)
 
 
+if "FTORCH_FAST" in os.environ and _who() == "daemon":
+    _hurry(os.environ["FTORCH_FAST"])
 if "FTORCH_CRASH" in os.environ:
     _arm(os.environ["FTORCH_CRASH"], os.environ["FTORCH_CRASH_MARK"])

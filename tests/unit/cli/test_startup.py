@@ -11,7 +11,7 @@ import pytest
 from ftorch.store import SqliteStore
 from unit.jobs.rows import charge, job, run
 
-HEAVY = ("pydantic", "httpx", "structlog", "rich", "torch", "msgspec", "yaml", "asyncio", "tenacity")
+HEAVY = ("pydantic", "httpx", "structlog", "rich", "torch", "msgspec", "yaml", "asyncio", "tenacity", "together")
 
 _ASK = """
 import sys
@@ -56,6 +56,11 @@ def test_the_version_does_not_even_load_click(tmp_path: Path) -> None:
     )
 
     assert "LOADED\n" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["providers"], ["doctor"]])
+def test_asking_what_is_there_loads_no_sdk(tmp_path: Path, words: list[str]) -> None:
+    assert {"together", "torch"} & set(loaded(tmp_path, *words)) == set()
 
 
 def test_importing_ftorch_loads_nothing_heavy() -> None:

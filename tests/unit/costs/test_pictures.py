@@ -45,7 +45,7 @@ def test_the_picture_is_whole_and_needs_nothing_from_elsewhere(report: LifetimeR
     assert root.tag.endswith("svg")
     assert "href" not in text
     assert "url(" not in text
-    assert {child.tag.rpartition("}")[2] for child in root} >= {"title", "desc", "line", "text"}
+    assert {child.tag.rpartition("}")[2] for child in root} >= {"title", "desc", "polyline", "text"}
 
 
 def test_the_plot_fits_its_width_and_is_plain_characters(report: LifetimeReport) -> None:

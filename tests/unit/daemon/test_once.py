@@ -16,7 +16,8 @@ from ftorch.daemon.loop import Daemon
 from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine
 from ftorch.jobs.rights import Shared
-from ftorch.providers.base import Provider
+from ftorch.jobs.serial import staged_text
+from ftorch.providers.base import Provider, Staged
 from ftorch.store import Store, open_store
 from postgres import Server
 from unit.jobs.cloud import NAME, Cloud, CloudProvider
@@ -67,6 +68,16 @@ def test_one_pass_creates_the_run_of_a_job(desk: Desk) -> None:
 
     assert desk.cloud.asked["submit"] == 1
     assert desk.job(job).state in ("queued", "running")
+
+
+def test_one_pass_leads_before_it_finds_nothing_to_do(desk: Desk) -> None:
+    job = desk.submit()
+    # What is left to do is the leader's alone.
+    desk.context.change_job(desk.job(job), staged=staged_text(Staged(True, "x"), "acct"))
+
+    once(desk)
+
+    assert desk.cloud.asked["submit"] == 1
 
 
 def test_a_later_pass_brings_the_adapter_home(desk: Desk) -> None:

@@ -78,5 +78,6 @@ def charge(**changes: Any) -> LedgerRow:
         period_end=NOW,
         as_of=NOW,
         recorded_at=NOW,
+        counted_at=NOW,
     )
     return replace(plain, **changes)

@@ -278,7 +278,7 @@ def test_of_two_quotes_that_do_not_fit_a_rule_together_one_waits(desk: Desk) -> 
     assert {desk.finish(job).state for job in jobs} == {"succeeded"}
 
 
-@pytest.mark.parametrize(("accrual", "state"), [("7.25", "succeeded"), ("7.26", "failed")])
+@pytest.mark.parametrize(("accrual", "state"), [("7.32", "succeeded"), ("7.33", "failed")])
 def test_a_run_whose_provider_names_a_price_above_its_hold_is_stopped(desk: Desk, accrual: str, state: str) -> None:
     by_tokens(desk)
     desk.cloud.quoted = usd("7.25")

@@ -159,19 +159,23 @@ def test_what_is_given_back_is_led_by_the_next_at_once(daemon: Daemon) -> None:
     assert led(second, "a") == [True]
 
 
-def test_questions_are_settled_when_each_has_its_answer_yes_or_no(daemon: Daemon, providers: Providers) -> None:
+def test_a_question_is_too_early_until_it_has_its_answer_yes_or_no(daemon: Daemon, providers: Providers) -> None:
+    def ask(*names: str) -> bool:
+        for name in names:
+            rights.leads(name)
+        return rights.asked_too_early()
+
     providers.errors["acme"] = CredentialsError("refused the key")
     led(daemon("other"), "taken")
     rights = daemon()
-    for name in ("acme", "taken", "free"):
-        rights.leads(name)
-    before = rights.are_settled()
+    before = ask("acme", "taken", "free")
+    nothing_asked = ask()
 
     rights.renew()
+    begun = ask()
 
-    assert (before, rights.are_settled()) == (False, True)
-    assert not rights.leads("new")
-    assert not rights.are_settled()
+    assert (before, nothing_asked, begun) == (True, False, True)
+    assert (ask("acme", "taken", "free"), ask("new")) == (False, True)
 
 
 def test_a_claim_that_another_has_is_known_to_be_taken_until_it_may_have_ended(

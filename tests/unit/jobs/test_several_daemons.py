@@ -128,6 +128,16 @@ def test_a_create_that_waited_while_another_took_over_is_not_sent(late: Daemon, 
     assert paid_once(second, job)
 
 
+def test_who_takes_over_does_at_once_what_it_was_not_allowed_to(late: Daemon, second: Daemon) -> None:
+    job = late.go_to_the_submit()
+    second.settle()
+    before = second.cloud.asked["submit"]
+
+    take_over(second)
+
+    assert (before, second.cloud.asked["submit"], second.job(job).state) == (0, 1, "running")
+
+
 def test_an_intent_that_comes_after_anothers_sends_nothing(
     late: Daemon, second: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:

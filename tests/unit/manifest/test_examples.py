@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from ftorch.core.normalise import normalise
-from ftorch.manifest.catalogue import check_base
+from ftorch.jobs.plan import check_capabilities
+from ftorch.manifest.catalogue import check_base, find_base
 from ftorch.manifest.load import load_manifest
+from ftorch.manifest.schema import Manifest
 from ftorch.manifest.settings import load_settings
 from ftorch.providers.base import PriceListed
-from ftorch.providers.registry import provider_class
+from ftorch.providers.registry import OURS, provider_class
+from unit.plans import plan
 
 JOBS = Path(__file__).parents[3] / "jobs"
 KEYS = ({"prompt", "completion"}, {"prompt", "chosen", "rejected"})
@@ -37,11 +40,42 @@ def test_an_example_is_named_as_its_file_and_trains_a_known_base(path: Path) -> 
 def test_the_budget_of_an_example_has_a_price_in_this_clone(path: Path) -> None:
     manifest = load_manifest(path)
 
-    settings = load_settings(JOBS, {"XDG_CONFIG_HOME": "/none"})
-
     assert manifest.budget is not None or path.stem == "worked-example"
-    unpriced = {name for name in manifest.provider.names if not isinstance(provider_class(name), PriceListed)}
-    assert unpriced <= set(settings.declared_rates())
+    assert all(is_priced(manifest, name) for name in manifest.provider.names)
+
+
+def is_priced(manifest: Manifest, name: str) -> bool:
+    """By the rate that this clone declares, or by a list that ftorch ships."""
+    settings = load_settings(JOBS, {"XDG_CONFIG_HOME": "/none"})
+    provider = provider_class(name)
+    if not issubclass(provider, PriceListed):
+        return name in settings.declared_rates()
+    base = find_base(manifest.base_model.id)
+    one = plan(
+        base_model=manifest.base_model,
+        parameters=base and base.parameters,
+        method=manifest.method,
+        declared_rates=settings.declared_rates(),
+    )
+    placement = provider.listed(one)[0]
+    return placement.token_price is not None or placement.rate is not None
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_providers_of_an_example_can_do_what_it_asks(path: Path) -> None:
+    manifest = load_manifest(path)
+    one = plan(base_model=manifest.base_model, method=manifest.method, resources=manifest.resources)
+
+    for name in manifest.provider.names:
+        check_capabilities(one, name, provider_class(name).capabilities, str(path))
+
+
+def test_every_provider_that_trains_has_an_example_of_each_method() -> None:
+    shown = {
+        (name, load_manifest(path).method.type) for path in EXAMPLES for name in load_manifest(path).provider.names
+    }
+
+    assert shown >= {(name, method) for name in OURS for method in ("sft", "dpo")}
 
 
 @pytest.mark.parametrize("name", ["tiny.jsonl", "tiny-preference.jsonl"])

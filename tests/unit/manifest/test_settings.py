@@ -71,7 +71,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     ]
     assert [(cap.provider, cap.label, cap.runs) for cap in found.caps] == [("together", None, 5)]
     assert (found.store.url, found.notify[0].url) == ("postgresql://db/ftorch", "env:SLACK_URL")
-    assert found.prices["modal"]["H100"]["unit"] == "second"
+    assert found.prices["modal"]["H100"].unit == "second"
 
 
 def test_a_declared_rate_is_exact(tmp_path: Path) -> None:
@@ -118,11 +118,36 @@ def test_the_project_wins_key_by_key_over_the_user(tmp_path: Path) -> None:
 
 
 def test_two_files_may_share_a_table(tmp_path: Path) -> None:
+    listed = "unit = 'second'\nsource = 'list'\ndate = 2026-07-01\n"
     found = user_and_project(
-        tmp_path, user="[prices.modal.H100]\nunit = 'second'\n", project="[prices.modal.H100]\nprice = '0.001 USD'\n"
+        tmp_path,
+        user=f"[prices.modal.H100]\nprice = '0.001 USD'\n{listed}",
+        project=f"[prices.modal.H200]\nprice = '0.002 USD'\n{listed}",
     )
 
-    assert found.prices["modal"]["H100"] == {"unit": "second", "price": "0.001 USD"}
+    assert {name: str(price.price) for name, price in found.prices["modal"].items()} == {
+        "H100": "0.001 USD",
+        "H200": "0.002 USD",
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("price = '0.001 USD'", "price needs a unit"),
+        ("unit = 'hour'", "give price and unit, or input and output"),
+        ("input = '0.15 USD'", "input needs output"),
+        ("price = '1.00 USD'\nunit = 'hour'\ninput = '0.15 USD'", "give price and unit, or input and output"),
+    ],
+)
+def test_a_price_has_one_form(tmp_path: Path, keys: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        settings(tmp_path, f"[prices.modal.H100]\n{keys}\nsource = 'list'\ndate = 2026-07-01\n")
+
+
+def test_a_price_without_a_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"prices\.modal\.H100\.source"):
+        settings(tmp_path, "[prices.modal.H100]\nprice = '1.00 USD'\nunit = 'hour'\ndate = 2026-07-01\n")
 
 
 def test_every_key_knows_the_file_that_it_came_from(tmp_path: Path) -> None:

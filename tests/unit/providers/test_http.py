@@ -641,76 +641,6 @@ def test_a_download_asks_for_bytes_as_they_are(http: Http, respx_mock: respx.Moc
     assert things.calls.last.request.headers["accept-encoding"] == "identity"
 
 
-class Stingy:
-    """A peer that takes a connection and then says little: nothing, or a byte of its answer now and then."""
-
-    def __init__(self, head: bytes = b"", pause_s: float = 0.0) -> None:
-        self._head, self._pause_s = head, pause_s
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._over = threading.Event()
-        self.taken = 0
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def close(self) -> None:
-        self._over.set()
-        self._socket.close()
-
-    def _serve(self) -> None:
-        peers = []
-        with suppress(OSError):
-            while True:
-                peers.append(self._socket.accept()[0])
-                self.taken += 1
-                threading.Thread(target=self._drip, args=(peers[-1],), daemon=True).start()
-
-    def _drip(self, peer: socket.socket) -> None:
-        with suppress(OSError):
-            peer.sendall(self._head)
-            while self._head and not self._over.wait(self._pause_s):
-                peer.sendall(b" ")
-
-
-_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
-
-
-@pytest.fixture(params=["half open", "trickling"])
-def stingy(request: pytest.FixtureRequest) -> Iterator[Stingy]:
-    peer = Stingy() if request.param == "half open" else Stingy(_HEAD, pause_s=0.05)
-    yield peer
-    peer.close()
-
-
-def stingily(peer: Stingy) -> Http:
-    return Http("acme", peer.url, clock=SystemClock(), timeout_s=0.2, create_timeout_s=0.2)
-
-
-def test_a_read_from_a_connection_that_says_nothing_or_trickles_is_given_up(stingy: Stingy) -> None:
-    http = stingily(stingy)
-    began_s = SystemClock().boot_s()
-
-    with pytest.raises(ProviderUnavailableError, match="did not answer list"):
-        http.read("/things", Thing, operation="list")
-
-    assert SystemClock().boot_s() - began_s < 10
-    assert stingy.taken >= 1
-    http.close()
-
-
-def test_a_create_on_a_connection_that_says_nothing_or_trickles_is_unknown(stingy: Stingy) -> None:
-    http, clock = stingily(stingy), SystemClock()
-
-    with pytest.raises(SubmitUnknownError):
-        http.create("/things", Thing, send_before=clock.now() + timedelta(seconds=30), json={})
-
-    assert stingy.taken == 1
-    http.close()
-
-
 def test_a_download_whose_part_is_no_beginning_of_the_file_starts_again(
     http: Http, respx_mock: respx.MockRouter, tmp_path: Path
 ) -> None:
@@ -784,3 +714,73 @@ def test_an_account_without_money_is_told_so(
         call(http, clock)
 
     assert "add credit" in (caught.value.hint or "")
+
+
+class Stingy:
+    """A peer that takes a connection and then says little: nothing, or a byte of its answer now and then."""
+
+    def __init__(self, head: bytes = b"", pause_s: float = 0.0) -> None:
+        self._head, self._pause_s = head, pause_s
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._over = threading.Event()
+        self.taken = 0
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def close(self) -> None:
+        self._over.set()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        peers = []
+        with suppress(OSError):
+            while True:
+                peers.append(self._socket.accept()[0])
+                self.taken += 1
+                threading.Thread(target=self._drip, args=(peers[-1],), daemon=True).start()
+
+    def _drip(self, peer: socket.socket) -> None:
+        with suppress(OSError):
+            peer.sendall(self._head)
+            while self._head and not self._over.wait(self._pause_s):
+                peer.sendall(b" ")
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+
+
+@pytest.fixture(params=["half open", "trickling"])
+def stingy(request: pytest.FixtureRequest) -> Iterator[Stingy]:
+    peer = Stingy() if request.param == "half open" else Stingy(_HEAD, pause_s=0.05)
+    yield peer
+    peer.close()
+
+
+def stingily(peer: Stingy) -> Http:
+    return Http("acme", peer.url, clock=SystemClock(), timeout_s=0.2, create_timeout_s=0.2)
+
+
+def test_a_read_from_a_connection_that_says_nothing_or_trickles_is_given_up(stingy: Stingy) -> None:
+    http = stingily(stingy)
+    began_s = SystemClock().boot_s()
+
+    with pytest.raises(ProviderUnavailableError, match="did not answer list"):
+        http.read("/things", Thing, operation="list")
+
+    assert SystemClock().boot_s() - began_s < 10
+    assert stingy.taken >= 1
+    http.close()
+
+
+def test_a_create_on_a_connection_that_says_nothing_or_trickles_is_unknown(stingy: Stingy) -> None:
+    http, clock = stingily(stingy), SystemClock()
+
+    with pytest.raises(SubmitUnknownError):
+        http.create("/things", Thing, send_before=clock.now() + timedelta(seconds=30), json={})
+
+    assert stingy.taken == 1
+    http.close()

@@ -40,6 +40,7 @@ def entry(**changes: object) -> LedgerRow:
         "period_end": NOW,
         "as_of": NOW,
         "recorded_at": NOW,
+        "counted_at": NOW,
     }
     return LedgerRow(**{**values, **changes})  # type: ignore[arg-type]  # the table above has the types
 

@@ -51,6 +51,13 @@ def _with_unknown_status(reply: Reply) -> Reply:
     return replace(reply, body=json.dumps(value).encode())
 
 
+def _shuffled(reply: Reply) -> Reply:
+    """The jobs in an order that depends on nothing that a client could know."""
+    value = json.loads(reply.body)
+    value["data"].sort(key=lambda job: job["id"][::-1])
+    return replace(reply, body=json.dumps(value).encode())
+
+
 def _rejected(request: Request, _value: str) -> Reply:
     """A refusal that repeats what it was given, secrets and all."""
     order = json.loads(request.body)
@@ -68,7 +75,10 @@ class TogetherEmulator(Emulator):
 
     name = "together"
     instead: ClassVar[Mapping[Fault, Instead]] = {Fault.REJECT: _rejected}
-    after: ClassVar[Mapping[Fault, After]] = {Fault.UNKNOWN_STATUS: _with_unknown_status}
+    after: ClassVar[Mapping[Fault, After]] = {
+        Fault.UNKNOWN_STATUS: _with_unknown_status,
+        Fault.SHUFFLED: _shuffled,
+    }
 
     def __init__(self, clock: MovableClock, *, port: int = 0, training: Training | None = None) -> None:
         super().__init__(clock, port=port)

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ftorch.core.clock import rfc3339
-from ftorch.emulators.together.answers import Checkpoint, Event, EventType
 from ftorch.emulators.together.jobs import SAVE_S, Job
+from ftorch.emulators.together.records import Checkpoint, Event, EventType
 from ftorch.emulators.together.schemas import MetricsQuery
 
 _Level = Literal["info", "warning", "error"]
@@ -116,7 +116,7 @@ def _checkpoint(job: Job, step: int) -> Checkpoint:
         checkpoint_type=f"{'Final' if is_final else 'Intermediate'} (step {step})",
         checkpoint="adapter" if job.lora else "model",
         object_id=f"ml_{job.id[-12:]}_{step}",
-        object_name=f"{job.output_name}-adapter" if is_final else f"{job.output_name}-step-{step}",
+        object_name=job.adapter_name or job.output_name if is_final else f"{job.output_name}-step-{step}",
         object_revision_id=f"rv_{job.id[-12:]}_{step}",
     )
 

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ftorch.emulators.together.accounts import Account
-from ftorch.emulators.together.answers import EventType, Status
 from ftorch.emulators.together.models import Method, Tariff, TunableModel, price
+from ftorch.emulators.together.records import EventType, Status
 from ftorch.emulators.together.schemas import CreateFineTune, Lora
 from ftorch.emulators.training import Outcome, Work
 
@@ -109,6 +109,10 @@ class Job:
     def output_name(self) -> str:
         words = (self.model.id.partition("/")[2], self.suffix, self.id[-8:])
         return f"{self.account.project_name}/{'-'.join(word for word in words if word)}"
+
+    @property
+    def adapter_name(self) -> str | None:
+        return f"{self.output_name}-adapter" if self.lora else None
 
     @property
     def starts_at(self) -> datetime:

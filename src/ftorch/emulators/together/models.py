@@ -152,8 +152,13 @@ class Tariff:
 
 
 def price(tokens: int, usd_per_million: Decimal) -> Decimal:
+    """USD for so many tokens."""
+    return to_nano(usd_per_million * tokens / _MILLION)
+
+
+def to_nano(usd: Decimal) -> Decimal:
     """USD to the nano-dollar, which is the unit of `total_price`."""
-    return (usd_per_million * tokens / _MILLION).quantize(_NANO, rounding=ROUND_HALF_EVEN)
+    return usd.quantize(_NANO, rounding=ROUND_HALF_EVEN)
 
 
 def _rates(sft_lora: str, dpo_lora: str, sft_full: str | None = None, dpo_full: str | None = None) -> Rates:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ftorch.emulators.server import RefusedError, Reply, Request, in_ranges, json_reply
-from ftorch.emulators.together import answers, bill, schemas, views
+from ftorch.emulators.together import answers, bill, records, schemas, views
 from ftorch.emulators.together.accounts import ACCOUNTS, Account
 from ftorch.emulators.together.estimates import estimate
 from ftorch.emulators.together.events import checkpoints, events, metrics
@@ -183,7 +183,7 @@ def _list(service: Service, request: Request, _url: str) -> Reply:
     _nothing(request)
     now = service.clock.now()
     jobs = service.listed(_organisation(request))
-    return _answer(answers.Jobs(data=[views.truncated_view(job, now) for job in jobs]))
+    return _answer(records.Jobs(data=[views.truncated_view(job, now) for job in jobs]))
 
 
 def _truncated(service: Service, job: Job) -> Reply:
@@ -210,22 +210,22 @@ def _delete(service: Service, request: Request, _url: str) -> Reply:
     _query(request, schemas.ForcedQuery)
     job = _job(service, request)
     service.delete(job)
-    return _answer(answers.DeletedJob(message=f"Fine-tune job {job.id} deleted"))
+    return _answer(records.DeletedJob(message=f"Fine-tune job {job.id} deleted"))
 
 
 def _events(service: Service, request: Request, _url: str) -> Reply:
     _nothing(request)
-    return _answer(answers.Events(data=events(_job(service, request), service.clock.now())))
+    return _answer(records.Events(data=events(_job(service, request), service.clock.now())))
 
 
 def _metrics(service: Service, request: Request, _url: str) -> Reply:
     asked = _query(request, schemas.MetricsQuery)
-    return _answer(answers.Metrics(metrics=metrics(_job(service, request), service.clock.now(), asked)))
+    return _answer(records.Metrics(metrics=metrics(_job(service, request), service.clock.now(), asked)))
 
 
 def _checkpoints(service: Service, request: Request, _url: str) -> Reply:
     _nothing(request)
-    return _answer(answers.Checkpoints(data=checkpoints(_job(service, request), service.clock.now())))
+    return _answer(records.Checkpoints(data=checkpoints(_job(service, request), service.clock.now())))
 
 
 def _download(service: Service, request: Request, _url: str) -> Reply:

@@ -108,12 +108,12 @@ class Multimodal(Body):
 
 
 class Estimate(Body):
-    """`POST /v1/fine-tunes/estimate-price`."""
+    """`POST /v1/fine-tunes/estimate-price`. For what was not given the SDK sends an empty text or null."""
 
     training_file: str
-    validation_file: str = ""
-    model: str = ""
-    from_checkpoint: str = ""
+    validation_file: str | None = None
+    model: str | None = None
+    from_checkpoint: str | None = None
     n_epochs: PositiveInt = 1
     n_evals: NonNegativeInt = 0
     training_type: TrainingType | None = None

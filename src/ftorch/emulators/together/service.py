@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -16,11 +15,11 @@ from ftorch.core.clock import Clock
 from ftorch.emulators.server import RefusedError
 from ftorch.emulators.together import archives, orders
 from ftorch.emulators.together.accounts import ORGANISATION, Account
-from ftorch.emulators.together.answers import Status
 from ftorch.emulators.together.bill import Corrections, Line, by_day, gathered, job_lines
 from ftorch.emulators.together.files import FileStore
 from ftorch.emulators.together.jobs import CANCEL_S, WORK_S, Ending, Job, Note, Refund
-from ftorch.emulators.together.models import TARIFF, Tariff, TunableModel, find_model
+from ftorch.emulators.together.models import TARIFF, Tariff, TunableModel, find_model, to_nano
+from ftorch.emulators.together.records import Status
 from ftorch.emulators.together.schemas import CreateFineTune
 from ftorch.emulators.training import Training
 
@@ -152,8 +151,8 @@ class Service:
     # for tests
 
     def newest(self, suffix: str) -> Job:
-        """The newest job under a suffix, whoever's."""
-        job = next(job for job in reversed(self._jobs.values()) if job.suffix == suffix)
+        """The newest job under a suffix, whoever's, forgotten ones too."""
+        job = next(job for job in reversed(self._billed) if job.suffix == suffix)
         self._settle(job)
         return job
 
@@ -170,7 +169,7 @@ class Service:
     def refund(self, job: Job, usd: Decimal) -> None:
         """Give money back: an event, a lower `total_price`, a negative line."""
         now = self.clock.now()
-        job.refunds.append(Refund(now, usd))
+        job.refunds.append(Refund(now, to_nano(usd)))
         job.notes.append(Note(now, "refund", f"Refunded {usd} USD"))
 
     def limit_billing(self, job: Job) -> None:
@@ -237,10 +236,10 @@ class Service:
             return
         self._training.start(job.work)
         job.outcome = self._training.outcome(job.work)
-        if job.outcome is None:
+        if job.outcome is None or job.outcome.error:
             job.trained_at = max(job.trained_at, now + timedelta(seconds=1))
-        elif job.outcome.error:
-            self.end(job, "error", job.outcome.error)
+        if job.outcome and job.outcome.error:
+            self._stop(job, now, "error", job.outcome.error)
 
     def _stop(self, job: Job, at: datetime, status: Status, message: str) -> None:
         """Set an early ending. What was paid for steps that are not done comes back."""
@@ -262,4 +261,4 @@ class Service:
             if job.organisation == organisation:
                 self._settle(job)
                 yield from job_lines(job, now, self.billing_tariff or job.tariff)
-        yield from (replace(line) for whose, line in self._foreign if whose == organisation)
+        yield from (line for whose, line in self._foreign if whose == organisation)

@@ -5,7 +5,6 @@ For tests of those who must tell their own runs and costs from the rest.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from decimal import Decimal
@@ -13,7 +12,7 @@ from decimal import Decimal
 from ftorch.emulators.together.accounts import ACCOUNTS, COLLEAGUE_KEY, KEY
 from ftorch.emulators.together.bill import hour_line
 from ftorch.emulators.together.jobs import Job
-from ftorch.emulators.together.schemas import CreateFineTune, FileDeclaration, Lora
+from ftorch.emulators.together.schemas import CreateFineTune, Lora
 from ftorch.emulators.together.service import Service
 
 OTHER_INSTALLATION = "ft-zzzzzz-01m853egkdvypddzfanrkc5c05"
@@ -23,7 +22,8 @@ _ROW = {"messages": [{"role": "user", "content": "2 + 2"}, {"role": "assistant",
 def add_strangers(service: Service) -> list[Job]:
     """Let them all use the organisation of KEY now; returns their jobs."""
     _use_other_products(service)
-    file_id = _upload(service)
+    content = (json.dumps(_ROW) + "\n").encode() * 32
+    file_id = service.files.keep(ACCOUNTS[KEY].organisation, content).id
     return [
         service.create(ACCOUNTS[key], _order(file_id, suffix))
         for key, suffix in ((COLLEAGUE_KEY, "nightly-7b"), (COLLEAGUE_KEY, None), (KEY, OTHER_INSTALLATION))
@@ -43,17 +43,6 @@ def _use_other_products(service: Service) -> None:
     service.use(account.organisation, replace(covered, attributes=named))
     hours = hour_line(now, "Dedicated Endpoint (Per GPU Hour)", Decimal("0.25"), Decimal("3.99"), Decimal("0.9975"))
     service.use(account.organisation, replace(hours, attributes={**named, "endpoint_id": "endpoint-1"}))
-
-
-def _upload(service: Service) -> str:
-    """A file of the colleague's that has been checked long ago."""
-    organisation = ACCOUNTS[COLLEAGUE_KEY].organisation
-    content = (json.dumps(_ROW) + "\n").encode() * 32
-    checksum = hashlib.sha256(content).hexdigest()
-    if existing := service.files.same(organisation, checksum):
-        return existing.id
-    declared = FileDeclaration(purpose="fine-tune", file_name="nightly.jsonl", file_type="jsonl", checksum=checksum)
-    return service.files.keep(organisation, declared, content).id
 
 
 def _order(file_id: str, suffix: str | None) -> CreateFineTune:

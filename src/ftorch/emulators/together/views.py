@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ftorch.core.clock import rfc3339
-from ftorch.emulators.together import answers, models
+from ftorch.emulators.together import answers, models, records
 from ftorch.emulators.together.accounts import Account
 from ftorch.emulators.together.events import eval_steps, events, wandb_url
 from ftorch.emulators.together.files import FileStore, StoredFile
@@ -75,12 +75,13 @@ def limits_view(model: TunableModel) -> answers.Limits:
     )
 
 
-def truncated_view(job: Job, now: datetime) -> answers.TruncatedJob:
+def truncated_view(job: Job, now: datetime) -> records.TruncatedJob:
     """The record in lists. Its events are empty: only the full record has them."""
-    return answers.TruncatedJob(
+    return records.TruncatedJob(
         **_common(job, now),
         events=[],
         owner_address=f"{job.account.user}@example.com",
+        adapter_output_name=job.adapter_name,
         suffix=job.order.suffix,
         packing=job.order.packing,
         max_seq_length=job.max_seq_length,
@@ -90,7 +91,7 @@ def truncated_view(job: Job, now: datetime) -> answers.TruncatedJob:
     )
 
 
-def job_view(job: Job, now: datetime) -> answers.Job:
+def job_view(job: Job, now: datetime) -> records.Job:
     is_completed = job.status(now) == "completed"
     steps = job.step(now)
     outputs: dict[str, Any] = {}
@@ -98,9 +99,9 @@ def job_view(job: Job, now: datetime) -> answers.Job:
         outputs["model_output_path"] = f"s3://together-finetune/{job.id}/model"
         if job.lora:
             outputs["adapter_object_id"] = f"ml_{job.id[-12:]}"
-            outputs["adapter_object_name"] = f"{job.output_name}-adapter"
+            outputs["adapter_object_name"] = job.adapter_name
             outputs["adapter_object_revision_id"] = f"rv_{job.id[-12:]}"
-    return answers.Job(
+    return records.Job(
         **_common(job, now),
         **outputs,
         events=events(job, now),
@@ -148,10 +149,10 @@ def _updated_at(job: Job, now: datetime) -> datetime:
     return max((moment for moment in moments if moment <= now), default=job.created_at)
 
 
-def _progress(job: Job, now: datetime) -> answers.Progress:
+def _progress(job: Job, now: datetime) -> records.Progress:
     left_s = int((job.trained_at - now).total_seconds()) + SAVE_S
     is_working = job.starts_at <= now < job.ends_at
-    return answers.Progress(estimate_available=is_working, seconds_remaining=max(left_s, 0) if is_working else 0)
+    return records.Progress(estimate_available=is_working, seconds_remaining=max(left_s, 0) if is_working else 0)
 
 
 def whoami_view(account: Account) -> answers.Whoami:

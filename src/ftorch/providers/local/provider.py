@@ -85,7 +85,12 @@ class LocalProvider:
 
     def placements(self, plan: Plan) -> Sequence[Placement]:
         """One: here, at the rate of `ftorch.toml`."""
-        rate = plan.declared_rates.get(self.name)
+        return self.listed(plan)
+
+    @classmethod
+    def listed(cls, plan: Plan) -> Sequence[Placement]:
+        """The same: nobody has to be asked."""
+        rate = plan.declared_rates.get(cls.name)
         return (Placement("this machine", rate.amount if rate else None),)
 
     def submit(self, order: RunOrder) -> RunRef:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def bring(http: Http, job: api.Job, dest: Path) -> Artifact:
     """
     if (artifact := _at_home(job, dest)) is not None:
         return artifact
-    archive, aside = dest / f".{job.id}.archive", dest / f".{job.id}.unpacked"
+    archive, aside = (dest / f".{_mark(job)}.{kind}" for kind in ("archive", "unpacked"))
     _download(http, job, archive)
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -59,6 +60,11 @@ def _at_home(job: api.Job, dest: Path) -> Artifact | None:
     if not is_same or not all(is_whole(dest / name, digest) for name, digest in files.items()):
         return None
     return Artifact(dest, files, result["trained_tokens"])
+
+
+def _mark(job: api.Job) -> str:
+    """The job in a file's name: its own id is Together's to choose, slashes and all."""
+    return hashlib.sha256(job.id.encode()).hexdigest()[:16]
 
 
 def _download(http: Http, job: api.Job, archive: Path) -> None:

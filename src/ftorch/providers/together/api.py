@@ -10,10 +10,18 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from ftorch.providers.http import Http
 from ftorch.providers.together.body import NewJob, Priced
@@ -156,6 +164,12 @@ class UsageWindow(Answer):
     end_time: Moment
     line_items: tuple[Usage, ...]
 
+    @model_validator(mode="after")
+    def _has_a_length(self) -> Self:
+        if self.end_time < self.start_time:
+            raise ValueError("ends before it starts")
+        return self
+
 
 class _UsagePage(Answer):
     data: tuple[UsageWindow, ...]
@@ -173,7 +187,7 @@ def limits(http: Http, model: str) -> Limits:
 
 
 def file(http: Http, file_id: str) -> File:
-    path = f"/v1/files/{quote(file_id)}"
+    path = f"/v1/files/{quote(file_id, safe='')}"
     return http.read(path, File, operation="stage", not_found=f"file {file_id}")
 
 
@@ -236,4 +250,4 @@ def usage(http: Http, month: str, organisation: str) -> Iterator[UsageWindow]:
 
 
 def _path(job_id: str, *more: str) -> str:
-    return "/".join(("/v1/fine-tunes", quote(job_id), *more))
+    return "/".join(("/v1/fine-tunes", quote(job_id, safe=""), *more))

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Protocol
 
 import zstandard
 
@@ -24,6 +24,8 @@ from ftorch.core.files import translated
 _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 _TAR, _TAR_AT = b"ustar", 257
 _BLOCK = 1 << 20
+_SIP = 2048
+"""So little packed at once: even zeros become no more than 64 MiB of it."""
 _END = 1024
 """A tar ends in so many zeros at least; without them it was cut between two files."""
 _MOST_FILES = 1000
@@ -31,6 +33,10 @@ _RATIO, _ALWAYS = 20, 64 << 20
 """Weights hardly shrink: what becomes much more than it was is no adapter."""
 _AGAIN = "it is fetched again by itself; `ftorch logs JOB` shows whether the job has saved it whole"
 _DAMAGED = (tarfile.TarError, zstandard.ZstdError, gzip.BadGzipFile, zlib.error, EOFError)
+
+
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -48,7 +54,7 @@ def unpack(archive: Path, folder: Path) -> None:
 class _Guarded(io.RawIOBase):
     """Hands on what it reads, counts it, and keeps the end."""
 
-    def __init__(self, stream: BinaryIO, allowed: int) -> None:
+    def __init__(self, stream: _Readable, allowed: int) -> None:
         self._stream = stream
         self._allowed = allowed
         self._count = 0
@@ -70,17 +76,39 @@ class _Guarded(io.RawIOBase):
             raise ArtifactError("the archive of the adapter is cut short", hint=_AGAIN)
 
 
+class _Zstd(io.RawIOBase):
+    """zstandard's own reader ends without a word where its input is cut; this one raises EOFError."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._packed = packed
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._waiting = io.BytesIO()
+
+    def read(self, size: int = -1, /) -> bytes:
+        while not (block := self._waiting.read(size)) and (sip := self._sip()):
+            self._waiting = io.BytesIO(self._frame.decompress(sip))
+        return block
+
+    def _sip(self) -> bytes:
+        """The next packed bytes; behind a frame another one may follow."""
+        sip = (self._frame.unused_data if self._frame.eof else b"") or self._packed.read(_SIP)
+        if self._frame.eof and sip:
+            self._frame = zstandard.ZstdDecompressor().decompressobj()
+        elif not sip and not self._frame.eof:
+            raise EOFError("it is cut short")
+        return sip
+
+
 @contextmanager
-def _plain(packed: BinaryIO) -> Iterator[BinaryIO]:
+def _plain(packed: BinaryIO) -> Iterator[_Readable]:
     """The tar inside."""
     head = packed.read(_TAR_AT + len(_TAR))
     packed.seek(0)
     if head.startswith(_ZSTD):
-        with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as stream:
-            yield stream
+        yield _Zstd(packed)
     elif head.startswith(_GZIP):
         with gzip.GzipFile(fileobj=packed) as unzipped:
-            yield unzipped  # type: ignore[misc]  # a GzipFile reads as a binary file does
+            yield unzipped
     elif head[_TAR_AT:] == _TAR:
         yield packed
     else:

@@ -18,6 +18,15 @@ BATCH, ACCUMULATION = "batch_size", "gradient_accumulation_steps"
 """What `Staged.detail` holds: ids of files, and how a batch is split; text, as all of it."""
 
 
+WANDB = {
+    "project": "wandb_project_name",
+    "entity": "wandb_entity",
+    "name": "wandb_name",
+    "base_url": "wandb_base_url",
+}
+"""The keys of `tracking.wandb`, and what Together calls them."""
+
+
 class Body(BaseModel):
     """A misspelt name must fail here: Together takes unknown fields without a word."""
 
@@ -164,10 +173,5 @@ def _tracking(order: RunOrder) -> dict[str, str | None]:
     wandb = order.plan.tracking.wandb
     if wandb is None:
         return {}
-    return {
-        "wandb_key": order.secrets[WANDB_KEY],
-        "wandb_base_url": wandb.get("base_url"),
-        "wandb_project_name": wandb.get("project"),
-        "wandb_name": wandb.get("name", order.key),
-        "wandb_entity": wandb.get("entity"),
-    }
+    named = {"name": order.key, **wandb}
+    return {"wandb_key": order.secrets[WANDB_KEY], **{theirs: named.get(ours) for ours, theirs in WANDB.items()}}

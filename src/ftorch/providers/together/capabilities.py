@@ -21,6 +21,10 @@ CAPABILITIES = Capabilities(
     create_timeout_s=2 * CREATE_TIMEOUT_S,
     requests_per_second=5.0,
     min_poll_s=15.0,
+    altered=(
+        "method.batch_size: together packs short rows into long ones, so a step holds more rows than that",
+        "method.save_every_steps: together keeps the end of the training and nothing before it",
+    ),
     unsupported={
         Feature.MAX_STEPS: "together counts whole epochs and no steps; leave method.max_steps out",
         Feature.PART_EPOCHS: "together trains whole epochs only; round method.epochs",

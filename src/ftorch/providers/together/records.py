@@ -98,7 +98,8 @@ def charge_as_seen(job_id: str, key: str, history: Sequence[Observation]) -> Lin
     for seen in reversed(history):
         if seen.accrual is not None:
             start = seen.billable_from or seen.observed_at
-            period = Window(start, seen.billable_to or seen.observed_at)
+            # Their clock may be ahead of ours.
+            period = Window(start, max(start, seen.billable_to or seen.observed_at))
             return line(job_id, key, seen.accrual, seen.trained_tokens, period, seen.observed_at)
     return None
 

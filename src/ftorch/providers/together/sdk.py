@@ -12,19 +12,20 @@ import httpx
 import together
 
 from ftorch.core.clock import Clock
-from ftorch.core.errors import FtorchError, ProviderUnavailableError, RunRejectedError
+from ftorch.core.errors import FtorchError, ProviderProtocolError, ProviderUnavailableError, RunRejectedError
 from ftorch.providers.failures import AgainError, Call, Failures
 from ftorch.providers.http import default_client
 from ftorch.providers.together.settings import KEY_VARIABLE, Settings
 
 _TIMEOUT_S = 60.0
+_KEPT = 4000
 _CALL = Call("POST", "/v1/files", "stage")
 
 
 def upload(settings: Settings, clock: Clock, file: Path) -> str:
     """The id of the file at Together. Content that it has already is not sent again.
 
-    Raises CredentialsError, RunRejectedError, RateLimitedError or ProviderUnavailableError; a second call is harmless.
+    Raises what a provider raises, and nothing of the SDK's; a second call is harmless.
     """
     client = together.Together(
         api_key=settings.key,
@@ -45,10 +46,9 @@ def upload(settings: Settings, clock: Clock, file: Path) -> str:
         except (together.APIConnectionError, httpx.HTTPError) as error:
             raise _unavailable(f"together did not answer stage: {type(error).__name__}") from error
         except Exception as error:
-            if type(error) is not Exception:
-                raise
-            # The SDK raises the bare class when a part of a large file did not arrive.
-            raise _unavailable(f"the upload of {file.name} failed: {error}") from error
+            # The SDK asserts what an answer is, and raises the bare class when a part of a large file did not arrive.
+            words = f"the upload of {file.name} to together failed: {type(error).__name__} {error}".strip()
+            raise ProviderProtocolError(words, provider="together", operation="stage") from error
 
 
 def _refused(settings: Settings, clock: Clock, error: together.APIStatusError) -> Exception:
@@ -56,6 +56,9 @@ def _refused(settings: Settings, clock: Clock, error: together.APIStatusError) -
     if error.response.request.method == "PUT":
         # Storage has refused: its address is good for a while only, and the next attempt gets another one.
         return _unavailable(f"together's storage answered stage with {error.status_code}")
+    if error.response.is_success:
+        words = "together answered stage with something that we cannot read"
+        return ProviderProtocolError(words, provider="together", operation="stage", body=error.response.text[:_KEPT])
     failures = Failures("together", clock, settings.key, KEY_VARIABLE, "x-request-id")
     failure = failures.of_answer(_CALL, error.response, RunRejectedError)
     return failure.error if isinstance(failure, AgainError) else failure

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ftorch.core.errors import RunNotFoundError, RunRejectedError
+from ftorch.core.files import translated
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import WANDB_KEY
 from ftorch.providers.base import Bundle
 from ftorch.providers.http import Http
 from ftorch.providers.together import api
-from ftorch.providers.together.body import TRAINING_FILE, VALIDATION_FILE
+from ftorch.providers.together.body import TRAINING_FILE, VALIDATION_FILE, WANDB
 from ftorch.providers.together.limits import Batch, fit
 from ftorch.providers.together.rows import convert
 
@@ -26,6 +27,14 @@ _LINE = re.compile(r"\bline (\d+)\b")
 
 def check(plan: Plan) -> None:
     """What must be there before anything is sent. Raises RunRejectedError."""
+    wandb = plan.tracking.wandb or {}
+    if unknown := sorted(set(wandb) - set(WANDB)):
+        raise RunRejectedError(
+            f"tracking.wandb has {', '.join(unknown)}, which together does not pass on",
+            provider="together",
+            operation="stage",
+            hint=f"it takes {', '.join(WANDB)}",
+        )
     if plan.tracking.wandb is not None and WANDB_KEY not in plan.secrets:
         raise RunRejectedError(
             "together reports to Weights & Biases with a key of yours, and the manifest names none",
@@ -54,7 +63,7 @@ def converted(plan: Plan, bundle: Bundle, name: str) -> Iterator[Path]:
     """A file of the bundle in Together's form, beside the bundle for as long as it takes to upload it."""
     with tempfile.TemporaryDirectory(prefix=".together-", dir=bundle.folder.parent) as folder:
         path = Path(folder, f"{plan.name}-{name}")
-        with path.open("wb") as target:
+        with translated(path), path.open("wb") as target:
             convert(bundle.folder / name, target, plan.method)
         yield path
 

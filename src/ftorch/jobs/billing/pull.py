@@ -1,0 +1,143 @@
+"""Reading bills: every line of every provider that has one, window by window, as often as one likes.
+
+A pull begins two months before what was read last, because providers correct their bills, and ends now. Each window is
+kept by itself: what was read stays when the next one fails. `data_through` is how far a bill has settled, which is the
+provider's `settle_lag_s` before now: usage until then does not change by itself any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+from typing import cast
+
+from ftorch.core.clock import from_micros
+from ftorch.core.errors import BillNotEnabledError, CredentialsError, FtorchError, MissingExtraError
+from ftorch.costs.items import Place, SpendSource, Window
+from ftorch.costs.months import Month, months
+from ftorch.jobs.billing.lines import Tally, note_through, post_lines, settle_unexplained
+from ftorch.jobs.billing.place import Bill
+from ftorch.jobs.context import Context
+from ftorch.providers.base import Bills, Provider
+from ftorch.store import BillRow, bill_sql
+
+_FIRST_LOOK = timedelta(days=31)
+"""How far back a bill is read that was never read, where no run of ours is older."""
+_READ_AGAIN = timedelta(days=62)
+"""How far back a bill is read again: lines that were corrected later need `since`."""
+
+
+class Outcome(StrEnum):
+    """What came of asking a provider for its bill."""
+
+    PULLED = "pulled"
+    NO_BILL = "no_bill"
+    NOT_ENABLED = "not_enabled"
+    NOT_CONFIGURED = "not_configured"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """One provider's answer."""
+
+    provider: str
+    account: str | None
+    outcome: Outcome
+    words: str
+    start: datetime | None = None
+    data_through: datetime | None = None
+    run: int = 0
+    assigned: int = 0
+    outside: int = 0
+    unexplained: int = 0
+    appended: int = 0
+    """Entries of the ledger that the lines took: none where everything was known."""
+
+
+def pull(context: Context, providers: Sequence[str], *, is_asked: bool, since: datetime | None = None) -> list[Pulled]:
+    """Bring the bills of these providers up to date. `is_asked`: one that cannot be opened or read is an error."""
+    found = [_pulled(context, name, since=since, is_asked=is_asked) for name in providers]
+    settle_unexplained(context)
+    return found
+
+
+def not_enabled_mark(provider: str) -> str:
+    """The row of meta that remembers that a provider's bill may not be read."""
+    return f"bill-not-enabled/{provider}"
+
+
+def _pulled(context: Context, name: str, *, since: datetime | None, is_asked: bool) -> Pulled:
+    try:
+        provider = context.open_provider(name)
+        if not hasattr(provider, "line_items"):
+            words = f"{name} has no bill that can be read; its spend is {_SOURCES[provider.capabilities.spend_source]}"
+            return Pulled(name, None, Outcome.NO_BILL, words)
+        return _read(context, provider, since)
+    except BillNotEnabledError as error:
+        context.store.write(lambda tx: tx.put_meta(not_enabled_mark(name), "yes"))
+        return Pulled(name, None, Outcome.NOT_ENABLED, error.message)
+    except (CredentialsError, MissingExtraError) as error:
+        if is_asked:
+            raise
+        return Pulled(name, None, Outcome.NOT_CONFIGURED, error.message)
+    except FtorchError as error:
+        if is_asked:
+            raise
+        return Pulled(name, None, Outcome.FAILED, error.message)
+
+
+def _read(context: Context, provider: Provider, since: datetime | None) -> Pulled:
+    bill = Bill(provider.name, context.account(provider.name), context.installation)
+    now = context.clock.now()
+    # From further back when asked, never from later on: a gap would be taken for days without usage.
+    start = min(since or now, _start(context, bill, now))
+    settled = now - timedelta(seconds=provider.capabilities.settle_lag_s)
+    tally = Tally()
+    for window in _windows(start, now):
+        tally.add(post_lines(context, bill, cast(Bills, provider).line_items(window)))
+        note_through(context, bill, SpendSource.BILLING_API, min(window.end, settled))
+    context.store.write(lambda tx: tx.put_meta(not_enabled_mark(provider.name), ""))
+    known = context.store.read().one(BillRow, bill_sql.BILL, provider=bill.provider, account=bill.account)
+    return Pulled(
+        bill.provider,
+        bill.account,
+        Outcome.PULLED,
+        "",
+        start=start,
+        data_through=known.data_through if known else None,
+        run=tally.lines[Place.RUN],
+        assigned=tally.lines[Place.ASSIGNED],
+        outside=tally.lines[Place.OUTSIDE],
+        unexplained=tally.lines[Place.UNEXPLAINED],
+        appended=tally.appended,
+    )
+
+
+def _start(context: Context, bill: Bill, now: datetime) -> datetime:
+    """Two months before what was read last; at first the month of the first run there."""
+    reader = context.store.read()
+    whose = {"provider": bill.provider, "account": bill.account}
+    if known := reader.one(BillRow, bill_sql.BILL, **whose):
+        return Month.of(known.data_through - _READ_AGAIN).start
+    first = reader.scalar(bill_sql.FIRST_RUN, **whose)
+    return Month.of(min(from_micros(int(first)), now) if first is not None else now - _FIRST_LOOK).start
+
+
+def _windows(start: datetime, now: datetime) -> Iterator[Window]:
+    """Calendar months, the first and the last of them cut."""
+    cuts = [start, *(month.end for month in months(start, now) if month.end < now), now]
+    return (Window(before, after) for before, after in pairwise(cuts) if before < after)
+
+
+_SOURCES = {
+    SpendSource.BILLING_API: "billing",
+    SpendSource.INVOICE: "its invoice",
+    SpendSource.RUN_RECORD: "the price that it keeps with each run",
+    SpendSource.MEASURED_TIME: "measured time at its price",
+    SpendSource.DECLARED: "measured time at the rate that you declare",
+    SpendSource.NONE: "unknown",
+}

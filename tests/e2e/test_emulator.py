@@ -1,0 +1,79 @@
+"""`ftorch emulator` as a person starts it: a process that prints what to set and ends when it is told to."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.shell import Shell, until
+from ftorch.core.clock import parse_rfc3339
+
+
+@contextmanager
+def up(folder: Path, *words: str, end: signal.Signals = signal.SIGTERM) -> Iterator[dict[str, str]]:
+    """The variables that it prints; it must end by itself, and well."""
+    process = Shell(folder).start("emulator", "up", "together", *words)
+    assert process.stdout is not None
+    try:
+        lines = [process.stdout.readline().strip().partition("=") for _ in range(2)]
+        yield {name: value for name, _, value in lines}
+    finally:
+        process.send_signal(end)
+        _, words_of_end = process.communicate(timeout=60)
+    assert process.returncode == 0, words_of_end
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_it_prints_what_to_set_answers_and_ends_when_told_to(tmp_path: Path, end: signal.Signals) -> None:
+    with up(tmp_path, end=end) as variables:
+        url, key = variables["TOGETHER_BASE_URL"], variables["TOGETHER_API_KEY"]
+        answer = httpx.get(f"{url}/v3/whoami", headers={"Authorization": f"Bearer {key}"})
+
+    assert answer.json()["type"] == "project_api_key"
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def test_its_clock_goes_as_fast_as_asked_and_can_be_moved(tmp_path: Path) -> None:
+    with up(tmp_path, "--speed", "3600") as variables:
+        url = variables["TOGETHER_BASE_URL"]
+        late = datetime.now(UTC) + timedelta(hours=1)
+        until(lambda: parse_rfc3339(httpx.get(f"{url}/_emulator").json()["now"]) > late)
+
+        moved = httpx.post(f"{url}/_emulator/clock", json={"advance_s": 86400 * 30}).json()
+
+    assert parse_rfc3339(moved["now"]) > late + timedelta(days=30)
+
+
+def test_it_takes_the_port_that_is_asked_for_or_says_why_not(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        refused = Shell(tmp_path).run("emulator", "up", "together", "--port", port)
+
+    assert refused.returncode == 2
+    assert f"port {port} cannot be had: Address already in use" in refused.stderr
+    with up(tmp_path, "--port", port) as variables:
+        assert variables["TOGETHER_BASE_URL"] == f"http://127.0.0.1:{port}"
+
+
+def test_without_a_command_it_lists_what_there_is(tmp_path: Path) -> None:
+    listed = Shell(tmp_path).run("emulator")
+
+    assert listed.returncode == 0
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["together"]
+
+
+def test_time_that_does_not_go_forward_is_refused(tmp_path: Path) -> None:
+    refused = Shell(tmp_path).run("emulator", "up", "together", "--speed", "0")
+
+    assert refused.returncode == 2
+    assert "hint: give a number above 0" in refused.stderr
