@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install check test test-slow crash demo bench docs format clean
+.PHONY: install check test test-slow crash rented demo bench docs format clean
 
 install: $(VENV)/installed
 
@@ -26,10 +26,14 @@ test: install
 	$(BIN)/pytest
 
 test-slow: install
-	$(BIN)/pytest -p no:cacheprovider tests/oracle
+	$(BIN)/pytest -p no:cacheprovider tests/oracle --ignore=tests/oracle/test_lambda_jobs.py
 
 crash: install
-	$(BIN)/pytest -p no:cacheprovider tests/crash
+	$(BIN)/pytest -p no:cacheprovider tests/crash --ignore-glob='*/test_lambda_*' --ignore-glob='*/test_modal_*'
+
+# Machines and sandboxes in real time, minutes each: by hand, since CI stays under an hour.
+rented: install
+	$(BIN)/pytest -p no:cacheprovider tests/oracle/test_lambda_jobs.py tests/crash/test_lambda_*.py tests/crash/test_modal_*.py
 
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -31,7 +31,7 @@ class Expected:
 
 
 class BillsBench(Bench):
-    """A bench whose provider has a bill. It holds rows of ours and of others, and at least one credit."""
+    """A bench whose provider has a bill. It holds rows of ours and of others."""
 
     bills: Bills
 
@@ -48,12 +48,25 @@ def _sum(items: list[LineItem]) -> Money:
     return sum((item.amount for item in items), Money(Decimal(0)))
 
 
-class BillsContract:
-    """Every provider whose bill can be read."""
-
+class _Filled:
     @pytest.fixture
     def expected(self, bench: BillsBench) -> Expected:
         return bench.fill()
+
+
+class CreditsContract(_Filled):
+    """Every provider whose bill holds its credits beside the charges. The bench fills in at least one."""
+
+    def test_a_credit_is_no_charge(self, bench: BillsBench, expected: Expected) -> None:
+        items = list(bench.bills.line_items(expected.window))
+        credit = [item for item in items if item.amount.amount < 0]
+
+        assert credit
+        assert {item.kind for item in credit} == {EntryKind.CREDIT}
+
+
+class BillsContract(_Filled):
+    """Every provider whose bill can be read."""
 
     def test_the_bill_is_complete_to_the_micro(self, bench: BillsBench, expected: Expected) -> None:
         items = list(bench.bills.line_items(expected.window))
@@ -119,13 +132,6 @@ class BillsContract:
 
         assert ours
         assert ours <= keys
-
-    def test_a_credit_is_no_charge(self, bench: BillsBench, expected: Expected) -> None:
-        items = list(bench.bills.line_items(expected.window))
-        credit = [item for item in items if item.amount.amount < 0]
-
-        assert credit
-        assert {item.kind for item in credit} == {EntryKind.CREDIT}
 
     def test_a_corrected_row_keeps_its_reference_and_is_newer(self, bench: BillsBench, expected: Expected) -> None:
         window = expected.window

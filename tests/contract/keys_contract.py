@@ -52,6 +52,36 @@ class MarkedRunsContract:
         assert len({item.source_ref for item in items}) == len(items) >= 2
 
 
+class NamedRunsContract:
+    """The key is the run's name while it lives: a second create meanwhile makes no second run, a later one would."""
+
+    def test_the_capabilities_say_so(self, bench: Bench) -> None:
+        assert not bench.provider.capabilities.client_chosen_id
+        assert bench.provider.capabilities.find is Find.TAG
+
+    def test_a_second_create_is_the_same_run(self, bench: Bench) -> None:
+        order = bench.order()
+        first = bench.submit(order)
+
+        assert bench.submit(order) == first
+        assert list(bench.provider.find([order.key])[order.key]) == [first]
+
+    def test_a_run_that_has_ended_is_found_by_its_key(self, bench: Bench) -> None:
+        ref = bench.submit()
+        bench.finish(ref)
+
+        assert list(bench.provider.find([ref.key])[ref.key]) == [ref]
+
+    def test_a_run_that_has_ended_is_found_among_many_keys(self, bench: Bench) -> None:
+        ended, living = bench.submit(), bench.submit()
+        bench.kill(ended)
+        keys = [ended.key, living.key, *(bench.new_key() for _ in range(30))]
+
+        found = bench.provider.find(keys)
+
+        assert {key: list(refs) for key, refs in found.items() if refs} == {ended.key: [ended], living.key: [living]}
+
+
 class ChosenIdContract:
     """The key is the run's id: a second create with it makes no second run."""
 

@@ -10,11 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from contract.bills_contract import BillsBench, BillsContract, Expected
+from contract.bills_contract import BillsBench, BillsContract, CreditsContract, Expected
 from contract.keys_contract import MarkedRunsContract
 from contract.provider_contract import SECRET, DeadlineBench, DeadlineContract, ProviderContract
 from contract.stages_contract import StagesBench, StagesContract
-from contract.wire_contract import RETRY_AFTER_S, CapacityContract, Traffic, WireBench, WireContract, WireFault
+from contract.wire_contract import (
+    RETRY_AFTER_S,
+    CapacityContract,
+    HttpAnswersContract,
+    RangesContract,
+    StatusWordsContract,
+    Traffic,
+    WireBench,
+    WireContract,
+    WireFault,
+)
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import RunRejectedError
 from ftorch.costs.items import Window
@@ -214,12 +224,28 @@ class TestAcmeOnTheWire(WireContract):
     """Everything that can happen to a request."""
 
 
+class TestAcmeStatusWords(StatusWordsContract):
+    """acme has a word for what a run does."""
+
+
+class TestAcmeAnswers(HttpAnswersContract):
+    """acme speaks HTTP."""
+
+
+class TestAcmeRanges(RangesContract):
+    """acme understands Range."""
+
+
 class TestAcmeCapacity(CapacityContract):
     """acme says when no machine is free."""
 
 
 class TestAcmeBills(BillsContract):
     """acme's bill, row by row."""
+
+
+class TestAcmeCredits(CreditsContract):
+    """acme's bill has credits in it."""
 
 
 class TestAcmeStages(StagesContract):

@@ -15,8 +15,11 @@ from contract.rows import plan_with_rows
 from contract.wire_contract import (
     RETRY_AFTER_S,
     CapacityContract,
+    HttpAnswersContract,
     NetworkContract,
+    ResumeContract,
     ServiceContract,
+    StatusWordsContract,
     Traffic,
     WireBench,
     WireFault,
@@ -240,6 +243,18 @@ class TestLambdaOnTheNetwork(NetworkContract):
 
 class TestLambdaAsService(ServiceContract):
     """A key, a pace, words."""
+
+
+class TestLambdaStatusWords(StatusWordsContract):
+    """A machine has words for what it does."""
+
+
+class TestLambdaAnswers(HttpAnswersContract):
+    """Its answers are bodies of HTTP."""
+
+
+class TestLambdaResumes(ResumeContract):
+    """A file that was cut goes on."""
 
 
 class TestLambdaCapacity(CapacityContract):

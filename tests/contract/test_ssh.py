@@ -15,7 +15,7 @@ from contract.boxes import running_box, train_badly, train_well
 from contract.keys_contract import ChosenIdContract
 from contract.provider_contract import DeadlineBench, DeadlineContract, ProviderContract
 from contract.rows import plan_with_rows
-from contract.wire_contract import NetworkContract, Traffic, WireBench, WireFault
+from contract.wire_contract import NetworkContract, ResumeContract, Traffic, WireBench, WireFault
 from e2e.shell import kill
 from ftorch.core.clock import SystemClock
 from ftorch.core.money import Money
@@ -190,6 +190,10 @@ class TestSshDeadline(DeadlineContract):
 
 class TestSshKeys(ChosenIdContract):
     """A run's folder is named by its key."""
+
+
+class TestSshResumes(ResumeContract):
+    """A file that was cut goes on."""
 
 
 class TestSshOnTheNetwork(NetworkContract):

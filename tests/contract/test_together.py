@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from contract.bills_contract import BillsContract
+from contract.bills_contract import BillsContract, CreditsContract
 from contract.keys_contract import MarkedRunsContract
 from contract.provider_contract import ProviderContract
 from contract.together_bench import TogetherBench
-from contract.wire_contract import WireContract
+from contract.wire_contract import HttpAnswersContract, RangesContract, StatusWordsContract, WireContract
 from ftorch.core.clock import ManualClock
 from ftorch.emulators.together import TogetherEmulator
 
@@ -45,6 +45,22 @@ class TestTogetherKeys(MarkedRunsContract):
 
 class TestTogetherOnTheWire(WireContract):
     """Everything that can happen to a request."""
+
+
+class TestTogetherStatusWords(StatusWordsContract):
+    """Together has a word for what a job does."""
+
+
+class TestTogetherAnswers(HttpAnswersContract):
+    """Together speaks HTTP."""
+
+
+class TestTogetherRanges(RangesContract):
+    """Together understands Range."""
+
+
+class TestTogetherCredits(CreditsContract):
+    """Together's bill has credits in it."""
 
 
 class TestTogetherBills(BillsContract):

@@ -129,7 +129,8 @@ def life(folder: Path, trainings: Path, method: str, die_after: int | None = Non
             made=emulator.service.creates.total(),
             state=job["state"],
             adapter=files(Path(job["adapter"])),
-            spent=Decimal(shell.json("spend")["total"]["amount"]),
+            # The ledger's own rows: `spend` leaves out what was recorded after now, and the daemon's clock is ahead.
+            spent=sum((Decimal(entry["amount"]["amount"]) for entry in shell.json("ledger")), Decimal(0)),
             billed=sum((line.cost for line in lines_of(emulator, job["runs"][0]["remote_id"])), Decimal(0)),
         )
 

@@ -22,6 +22,10 @@ from ftorch.store import JobRow, RunRow
 CANCEL_AGAIN = timedelta(seconds=20)
 FETCH_TRIES = 5
 """An adapter that arrived damaged so often is not asked for again; a provider that does not answer is."""
+_LONG_CREATE_S = 300.0
+"""Where a create may take so long, it blocks until there is a machine."""
+_BLOCKS_AFTER = timedelta(seconds=10)
+"""A create that has not returned after so long waits for one."""
 _FETCH_AFTER_CANCEL = timedelta(minutes=10)
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(minutes=10)
@@ -61,6 +65,8 @@ def decide(
 ) -> Decision:
     """What the job is and what is due. `runs` are all of the job's, in the order of their numbers."""
     steps = tuple(Step(kind, run) for run in runs if (kind := _run_step(job, run, now, capabilities_of(run.provider))))
+    blocked = (run for run in runs if _may_block(job, run, now, capabilities_of(run.provider)))
+    steps += tuple(Step(StepKind.INTERRUPT, run) for run in blocked)
     if JobState(job.state) in TERMINAL:
         return Decision(JobState(job.state), JobReason(job.reason) if job.reason else None, steps)
     if not runs:
@@ -83,6 +89,7 @@ def moments(job: JobRow, runs: Sequence[RunRow], capabilities_of: CapabilitiesOf
         yield job.next_at
     for run in runs:
         capabilities = capabilities_of(run.provider)
+        yield from _interrupts(job, run, capabilities)
         if run.settled_at is None:
             yield run.next_at
         if run.ended_at is not None and run.settled_at is None:
@@ -176,6 +183,21 @@ def _open_run_step(job: JobRow, run: RunRow, now: datetime, capabilities: Capabi
         asked = run.cancel_requested_at
         return StepKind.CANCEL if asked is None or now >= asked + CANCEL_AGAIN else None
     return StepKind.START if run.state == RunState.PROVISIONED else None
+
+
+def _may_block(job: JobRow, run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
+    """Nobody wants the run any more, and its create may still wait for a machine, which would then be paid."""
+    first = next(_interrupts(job, run, capabilities), None)
+    if first is None or run.sent_at is None or job.next_at > now:
+        return False
+    return first <= now < run.sent_at + timedelta(seconds=capabilities.create_timeout_s)
+
+
+def _interrupts(job: JobRow, run: RunRow, capabilities: Capabilities) -> Iterator[datetime]:
+    """From when on an unwanted run is ended of whose create the row does not know yet what has become."""
+    blocks = capabilities.create_timeout_s >= _LONG_CREATE_S
+    if blocks and job.desired == CANCELLED and run.sent_at and run.state is None and run.ended_at is None:
+        yield run.sent_at + _BLOCKS_AFTER
 
 
 def why_stop(run: RunRow, now: datetime, capabilities: Capabilities) -> JobReason | None:

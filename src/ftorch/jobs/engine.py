@@ -46,6 +46,7 @@ _RUN_STEPS: Mapping[StepKind, Callable[[Context, JobRow, RunRow], None]] = {
     StepKind.SUBMIT: submit.submit,
     StepKind.FIND: submit.find,
     StepKind.ABANDON: submit.abandon,
+    StepKind.INTERRUPT: submit.interrupt,
     StepKind.START: advance.start,
     StepKind.CANCEL: advance.cancel,
     StepKind.RELEASE: advance.release,
@@ -54,6 +55,7 @@ _RUN_STEPS: Mapping[StepKind, Callable[[Context, JobRow, RunRow], None]] = {
 }
 _THREADS = {
     StepKind.CANCEL: Threads.URGENT,
+    StepKind.INTERRUPT: Threads.URGENT,
     StepKind.RELEASE: Threads.URGENT,
     StepKind.ABANDON: Threads.URGENT,
     StepKind.FIND: Threads.FINDS,

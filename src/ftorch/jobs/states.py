@@ -88,6 +88,8 @@ class StepKind(StrEnum):
     NEXT_PROVIDER = "next_provider"
     ABANDON = "abandon"
     """Close a run that was never sent."""
+    INTERRUPT = "interrupt"
+    """Ask, by its key, to end a run whose create may still be under way."""
     START = "start"
     CANCEL = "cancel"
     FETCH = "fetch"
@@ -106,6 +108,9 @@ class Step:
     @property
     def worker_key(self) -> str:
         """Two steps with one worker key are never under way at once."""
+        if self.kind is StepKind.INTERRUPT and self.run:
+            # The create that it is to end blocks, and is under way.
+            return f"{self.run.key}/{self.kind}"
         return self.run.key if self.run else "job"
 
 

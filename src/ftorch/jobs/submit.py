@@ -19,7 +19,7 @@ from ftorch.core.errors import (
 from ftorch.costs.budget import HeldError
 from ftorch.jobs.allowance import bound
 from ftorch.jobs.context import Context
-from ftorch.jobs.decide import may_send_again, paid_s
+from ftorch.jobs.decide import CANCEL_AGAIN, may_send_again, paid_s
 from ftorch.jobs.outcomes import words_of
 from ftorch.jobs.quiet import SEND_WINDOW, quiet_left
 from ftorch.jobs.serial import placement_text, placement_value, ref, staged_value
@@ -43,18 +43,28 @@ def submit(context: Context, job: JobRow, run: RunRow) -> None:
     try:
         found = context.open_provider(run.provider).submit(replace(order, send_before=now + SEND_WINDOW))
     except RunRejectedError as error:
-        never_was(context, sent, RunState.FAILED, words_of(error))
+        never_was(context, _as_it_is(context, sent), RunState.FAILED, words_of(error))
     except NoCapacityError as error:
+        sent = _as_it_is(context, sent)
         _elsewhere(context, job, replace(sent, **_as_before(run)), sent, error.message)
     except (ProviderUnavailableError, RateLimitedError, CredentialsError):
         # Proven that this send created nothing: its intent is taken back, and the engine comes again later. An earlier
         # send of the same key, whose answer was lost, stays on record.
-        context.change_run(sent, **_as_before(run))
+        context.change_run(_as_it_is(context, sent), **_as_before(run))
         raise
     except SubmitUnknownError as error:
-        context.change_run(sent, "answer lost", error.message, next_at=context.clock.now())
+        context.change_run(_as_it_is(context, sent), "answer lost", error.message, next_at=context.clock.now())
     else:
-        adopt(context, sent, [found])
+        adopt(context, _as_it_is(context, sent), [found])
+
+
+def _as_it_is(context: Context, sent: RunRow) -> RunRow:
+    """The run's row after its create: somebody may have asked for its end while the create blocked.
+
+    What became of the create is true all the same, as long as nobody has found it otherwise.
+    """
+    now = context.again(sent)
+    return now if (now.sends, now.state, now.ended_at) == (sent.sends, None, None) else sent
 
 
 def _as_before(run: RunRow) -> dict[str, Any]:
@@ -129,6 +139,15 @@ def find(context: Context, job: JobRow, run: RunRow) -> None:
         submit(context, job, run)
     else:
         context.change_run(run, "unknown", "nobody can tell whether it exists", detail=JobReason.SUBMIT_UNKNOWN.value)
+
+
+def interrupt(context: Context, job: JobRow, run: RunRow) -> None:
+    """Ask the provider to end what a create that may still block is waiting for: the key finds it.
+
+    The run's row is the create's to change. It returns when what it waited for has ended.
+    """
+    context.open_provider(run.provider).cancel(ref(run))
+    context.change_job(job, "cancel asked", run.key, next_at=context.clock.now() + CANCEL_AGAIN)
 
 
 def is_search_proven(context: Context, run: RunRow) -> bool:

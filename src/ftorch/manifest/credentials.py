@@ -33,7 +33,7 @@ PROVIDER_VARIABLES: Mapping[str, Variables] = {
     ),
     "modal": Variables(
         ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"),
-        ("MODAL_ENVIRONMENT", "MODAL_SERVER_URL"),
+        ("MODAL_ENVIRONMENT", "MODAL_SERVER_URL", "MODAL_PROFILE", "MODAL_CONFIG_PATH"),
         login_file="~/.modal.toml",
         where="`modal token new`",
     ),

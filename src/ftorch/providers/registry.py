@@ -42,6 +42,7 @@ OURS: Mapping[str, Entry] = {
         live_check="every test run",
     ),
     "lambda": Entry("ftorch.providers.lambda_cloud.provider:LambdaProvider", extra="lambda", needs=("asyncssh",)),
+    "modal": Entry("ftorch.providers.modal.provider:ModalProvider", extra="modal", needs=("modal",)),
     "ssh": Entry("ftorch.providers.ssh.provider:SshProvider", extra="ssh", needs=("asyncssh",)),
     "together": Entry(
         "ftorch.providers.together.provider:TogetherProvider", extra="together", needs=("together", "zstandard")

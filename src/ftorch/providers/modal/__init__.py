@@ -1,0 +1,1 @@
+"""Modal: a GPU sandbox for each run, billed by the second."""
