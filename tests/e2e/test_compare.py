@@ -27,7 +27,8 @@ def test_a_manifest_is_compared_without_credentials_and_without_a_trace(shell: S
     found = offers(shell)
 
     assert found["local"]["state"] == "ready"
-    assert found["modal"]["refused"]
+    assert found["anyscale"]["refused"]
+    assert found["lambda"]["amount"]
     assert found["modal"]["amount"]
     assert found["anyscale"]["is_stale"] is True
     assert not (shell.home / "ftorch.db").exists()

@@ -87,9 +87,9 @@ def test_doctor_warns_about_a_dot_env_that_others_can_read(shell: Shell) -> None
 
 
 def test_a_provider_that_this_version_has_not_is_refused_in_words(shell: Shell) -> None:
-    shell.run("init", "--provider", "modal", "x.yaml")
+    shell.run("init", "--provider", "anyscale", "x.yaml")
 
     done = shell.run("submit", "x.yaml")
 
     assert done.returncode == 2
-    assert "'modal' is not in this version of ftorch yet" in done.stderr
+    assert "'anyscale' is not in this version of ftorch yet" in done.stderr

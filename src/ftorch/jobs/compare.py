@@ -163,28 +163,43 @@ def _offer(plan: Plan, name: str, need: MemoryNeed | None, sources: Sources) -> 
 
 
 def _places(plan: Plan, name: str, sources: Sources) -> tuple[list[_Place], list[str]]:
-    """Where it could run there, with estimates; and in words why the provider could not be asked."""
+    """Where it could run there, with estimates; and in words why the provider could not be asked, or refuses it."""
+    book = {price.name: price for price in sources.book.of(name)}
     if name not in entries():
-        return [_of_book(plan, price, sources) for price in sources.book.of(name)], [NOT_HERE]
-    found, said = _placements(plan, provider_class(name), sources)
-    if found:
-        return [_of_placement(plan, name, placement, sources) for placement in found], said
-    return [_of_book(plan, price, sources) for price in sources.book.of(name)], said
+        return [_of_book(plan, price, sources) for price in book.values()], [NOT_HERE]
+    told, failed = _told(plan, provider_class(name), sources)
+    if told:
+        return [_of_placement(plan, name, placement, sources) for placement in told], failed
+    listed, refused = _listed(plan, provider_class(name))
+    if not listed:
+        return [_of_book(plan, price, sources) for price in book.values()], [*failed, *refused]
+    return [_of_list(plan, name, placement, book.get(placement.name), sources) for placement in listed], failed
 
 
-def _placements(plan: Plan, provider: type[Provider], sources: Sources) -> tuple[Sequence[Placement], list[str]]:
-    """What the provider says itself: live where that is asked for, else from a list that it ships."""
-    if sources.is_live and provider_status(provider.name, sources.credentials).state == "ready":
-        try:
-            with closing(provider.from_env(sources.credentials.mapping())) as opened:
-                return opened.placements(plan), []
-        except FtorchError as error:
-            return _listed(plan, provider), [f"could not be asked: {error.message}"]
-    return _listed(plan, provider), []
+def _told(plan: Plan, provider: type[Provider], sources: Sources) -> tuple[Sequence[Placement], list[str]]:
+    """What the provider says itself, where it is to be asked."""
+    if not sources.is_live or provider_status(provider.name, sources.credentials).state != "ready":
+        return (), []
+    try:
+        with closing(provider.from_env(sources.credentials.mapping())) as opened:
+            return opened.placements(plan), []
+    except FtorchError as error:
+        return (), [f"could not be asked: {error.message}"]
 
 
-def _listed(plan: Plan, provider: type[Provider]) -> Sequence[Placement]:
-    return provider.listed(plan) if issubclass(provider, PriceListed) else ()
+def _listed(plan: Plan, provider: type[Provider]) -> tuple[Sequence[Placement], list[str]]:
+    """What stands in a list that it ships."""
+    try:
+        return (provider.listed(plan) if issubclass(provider, PriceListed) else ()), []
+    except FtorchError as error:
+        return (), [error.message]
+
+
+def _of_list(plan: Plan, name: str, placement: Placement, price: ListedPrice | None, sources: Sources) -> _Place:
+    """A machine of the list at the price of the book, which has a date, and may be the user's own."""
+    if placement.gpu and price:
+        return _of_book(plan, price, sources)
+    return _of_placement(plan, name, placement, sources)
 
 
 def _of_placement(plan: Plan, name: str, placement: Placement, sources: Sources) -> _Place:

@@ -94,12 +94,37 @@ def test_what_a_provider_cannot_do_is_its_own_sentence(tmp_path: Path) -> None:
 
 
 def test_a_provider_of_the_price_book_alone_says_so_and_is_priced_all_the_same(tmp_path: Path) -> None:
+    listed = offer(compare(job(), sources(tmp_path)), "anyscale")
+
+    assert listed.refused == [NOT_HERE]
+    assert listed.state == "not in this version"
+    assert listed.amount is not None
+    assert listed.other_placements >= 5
+
+
+def test_a_provider_that_ships_a_list_is_priced_by_the_book_with_its_date(tmp_path: Path) -> None:
     modal = offer(compare(job(), sources(tmp_path)), "modal")
 
-    assert modal.refused == [NOT_HERE]
-    assert modal.state == "not in this version"
+    assert modal.refused == []
     assert modal.amount is not None
-    assert modal.other_placements > 5
+    assert modal.price_date == date(2026, 9, 18)
+    assert "modal itself" not in modal.price
+
+
+def test_the_users_price_of_a_listed_machine_counts(tmp_path: Path) -> None:
+    cheap = OwnPrice(price=Money(Decimal("0.10")), unit="hour", source="deal", date=READ)
+
+    modal = offer(compare(job(), sources(tmp_path, {"modal": {"B200": cheap}})), "modal")
+
+    assert modal.placement == "B200"
+    assert "ftorch.toml: deal" in modal.price
+
+
+def test_a_list_that_refuses_the_plan_says_why_and_stops_nobody_else(tmp_path: Path) -> None:
+    found = compare(job(resources=Resources(gpu=("Z9",))), sources(tmp_path))
+
+    assert any("modal has no GPU 'Z9'" in words for words in offer(found, "modal").refused)
+    assert {"modal", "tokens", "lambda", "local"} <= {one.provider for one in found.offers}
 
 
 def test_the_cheapest_machine_that_holds_it_is_shown(tmp_path: Path) -> None:
@@ -212,7 +237,7 @@ def test_cheapest_orders_those_that_can_run_it_by_their_estimate(tmp_path: Path)
     assert amounts == sorted(amounts, key=lambda amount: amount.amount if amount else Decimal(0))
     assert set(chosen.providers) == {"local", "tokens", "machines"}
     assert chosen.reason.startswith(f"cheapest: {chosen.providers[0]} at ")
-    assert f"modal: {NOT_HERE}" in chosen.reason
+    assert f"anyscale: {NOT_HERE}" in chosen.reason
 
 
 def test_fastest_leaves_out_who_does_not_say_how_long(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ftorch.core.errors import CredentialsError, RunRejectedError
+from ftorch.costs.book.listed import price_book
 from ftorch.manifest.schema import BaseModelRef, Resources
 from ftorch.providers.modal import machines, names
 from ftorch.providers.modal.bills import divided
@@ -148,7 +149,21 @@ def test_a_base_model_that_fits_nowhere_is_refused() -> None:
 def test_named_gpus_are_walked_cheapest_first_under_modals_names() -> None:
     places = machines.placements(plan(resources=Resources(gpu=("H100", "A10G", "A100"))), {})
 
-    assert [place.name for place in places] == ["A10", "A100-40GB", "H100"]
+    assert [place.name for place in places] == ["A10", "A100-40GB", "A100-80GB", "H100"]
+    assert [place.gpu for place in places] == [place.name for place in places]
+
+
+def test_the_list_agrees_with_the_price_book() -> None:
+    book = {one.name: one for one in price_book({}).of("modal")}
+
+    smallest = plan(parameters=None, resources=Resources(gpu=tuple(book)))
+
+    listed = {place.name: place.rate for place in machines.placements(smallest, {})}
+
+    assert listed.keys() == book.keys()
+    for name, rate in listed.items():
+        assert rate is not None
+        assert abs(rate / book[name].rate - 1) < Decimal("0.01")
 
 
 def test_labels_become_tags_that_modal_takes() -> None:

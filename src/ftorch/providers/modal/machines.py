@@ -13,6 +13,8 @@ from math import ceil
 from typing import Any, Self
 
 from ftorch.core.errors import RunRejectedError
+from ftorch.costs.book.gpus import find_gpu, is_asked
+from ftorch.costs.book.memory import MemoryNeed, memory_need
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import Placement
 
@@ -21,13 +23,8 @@ Rates = Mapping[str, Decimal]
 
 _CORES = 1
 _BASE_MEMORY_GIB = 16
-_BYTES_PER_WEIGHT = Decimal(2)
-_BYTES_PER_WEIGHT_4BIT = Decimal("0.6")
-_TRAINING_FACTOR = Decimal("1.3")
-_TRAINING_GIB = 4
-_UNKNOWN_SIZE_GIB = 80
-_GIB = Decimal(1 << 30)
-_OTHER_NAMES: Mapping[str, str] = {"A10G": "A10", "A100": "A100-40GB"}
+_UNKNOWN_SIZE_GB = 80
+_OTHER_NAMES: Mapping[str, str] = {"A10G": "A10"}
 _MACHINE = re.compile(r"^(?P<gpu>.+)_(?P<cores>\d+)c_(?P<memory>\d+)g$")
 
 
@@ -81,29 +78,31 @@ def price_source() -> str:
 
 
 def _placement(machine: Machine, rates: Rates) -> Placement:
-    return Placement(machine.gpu, machine.rate(rates), {"machine": machine.tag})
+    return Placement(machine.gpu, machine.rate(rates), {"machine": machine.tag}, gpu=machine.gpu)
 
 
 def _machines(plan: Plan) -> list[Machine]:
-    options = plan.options.get("modal", {})
-    memory = options.get("memory_gib") or _memory_gib(plan)
-    return [Machine(name, int(options.get("cores") or _CORES), int(memory)) for name in _gpu_names(plan)]
+    options, need = plan.options.get("modal", {}), memory_need(plan)
+    memory = options.get("memory_gib") or _memory_gib(need)
+    names = _asked(plan) if plan.resources.gpu else _fitting(plan, need)
+    return [Machine(name, int(options.get("cores") or _CORES), int(memory)) for name in names]
 
 
-def _gpu_names(plan: Plan) -> list[str]:
-    """Those that the plan names; where it names none, all that the training fits on."""
-    known = _gpus()
-    if plan.resources.gpu:
-        names = [_OTHER_NAMES.get(name, name) for name in plan.resources.gpu]
-        for name in names:
-            if name not in known:
-                raise _no_such_gpu(name)
-        return list(dict.fromkeys(names))
-    needed = _gpu_memory_gib(plan)
-    fitting = [name for name, gpu in known.items() if gpu["memory_gib"] >= needed]
+def _asked(plan: Plan) -> list[str]:
+    """Those that the plan names, whether the training fits or not."""
+    asked = [_OTHER_NAMES.get(name.upper(), name) for name in plan.resources.gpu]
+    for name in asked:
+        if not any(is_asked(known, [name]) for known in _gpus()):
+            raise _no_such_gpu(name)
+    return [known for known in _gpus() if is_asked(known, asked)]
+
+
+def _fitting(plan: Plan, need: MemoryNeed | None) -> list[str]:
+    needed = need.total if need else _UNKNOWN_SIZE_GB
+    fitting = [name for name in _gpus() if (gpu := find_gpu(name)) and gpu.memory_gb >= needed]
     if not fitting:
         raise RunRejectedError(
-            f"{plan.base_model.id} needs about {needed} GiB on one GPU, more than any at modal has",
+            f"{plan.base_model.id} needs about {needed} GB on one GPU, more than any at modal has",
             provider="modal",
             operation="placements",
             hint="set method.quantize to 4bit, or choose a smaller base model",
@@ -112,30 +111,17 @@ def _gpu_names(plan: Plan) -> list[str]:
 
 
 def _no_such_gpu(name: str) -> RunRejectedError:
-    known = _gpus()
     return RunRejectedError(
-        f"modal has no GPU {name!r}; it has {', '.join(known)}",
+        f"modal has no GPU {name!r}; it has {', '.join(_gpus())}",
         provider="modal",
         operation="placements",
         hint="change resources.gpu",
     )
 
 
-def _gpu_memory_gib(plan: Plan) -> int:
-    """A rule of thumb: the frozen weights, a third for activations and adapter, and what CUDA takes."""
-    if plan.parameters is None:
-        return _UNKNOWN_SIZE_GIB
-    return ceil(_weights_gib(plan) * _TRAINING_FACTOR) + _TRAINING_GIB
-
-
-def _memory_gib(plan: Plan) -> int:
+def _memory_gib(need: MemoryNeed | None) -> int:
     """For the libraries, and the weights on their way to the GPU."""
-    return _BASE_MEMORY_GIB + (ceil(_weights_gib(plan)) if plan.parameters else 0)
-
-
-def _weights_gib(plan: Plan) -> Decimal:
-    each = _BYTES_PER_WEIGHT_4BIT if plan.method.quantize else _BYTES_PER_WEIGHT
-    return (plan.parameters or 0) * each / _GIB
+    return _BASE_MEMORY_GIB + (ceil(need.weights) if need else 0)
 
 
 def _price(rates: Rates, key: str, listed: str) -> Decimal:
