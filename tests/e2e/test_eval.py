@@ -80,6 +80,20 @@ def test_nobody_is_asked_twice_and_nothing_is_paid_twice(shell: Shell) -> None:
     ]
 
 
+def test_what_the_base_answered_for_one_job_stays_paid_by_it(shell: Shell) -> None:
+    shell.run("eval", "colours")
+    before = shell.json("ledger")
+    (shell.folder / "again.yaml").write_text(GATED.replace("name: colours", "name: again"))
+    assert shell.run("submit", "again.yaml", "--wait").returncode == 0
+
+    assert shell.run("eval", "again").returncode == 12
+
+    entries = shell.json("ledger")
+    assert [entry for entry in entries if "evaluating base" in entry["description"]] == [
+        entry for entry in before if "evaluating base" in entry["description"]
+    ]
+
+
 def test_the_hosted_models_answers_are_paid_once_and_booked_to_the_cent(shell: Shell, service: ChatService) -> None:
     first = shell.run("eval", "job.yaml", *hosted(service), "--json", extra={"HOSTED_KEY": KEY})
     again = shell.run("eval", "job.yaml", *hosted(service), "--json", extra={"HOSTED_KEY": KEY})

@@ -54,6 +54,13 @@ def post(
     return 2
 
 
+def payer(tx: Transaction, item: LineItem, *, provider: str, account: str) -> str | None:
+    """The job that this item is booked to; None where it is not in the ledger, or no job's."""
+    reference = {"source": item.source.value, "source_ref": item.source_ref}
+    earlier = tx.many(LedgerRow, sql.LEDGER_OF_REF, provider=provider, account=account, **reference)
+    return earlier[-1].job_id if earlier else None
+
+
 def post_charges(tx: Transaction, run: RunRow, items: Sequence[LineItem], *, now: datetime) -> None:
     """Bring a provider's whole answer to what a run cost into the ledger.
 

@@ -200,7 +200,10 @@ def _failure(code: int, folder: Path, name: str) -> FtorchError:
 
 
 def _book(context: Context, job: JobRow, plan: Plan, folder: Path, name: str) -> list[Window]:
-    """Post every attempt's time that is not in the ledger yet; returns all attempts."""
+    """Post every attempt's time that is not in the ledger yet; returns all attempts.
+
+    An attempt that another job with the same base has paid stays with that job.
+    """
     windows = list(_attempts(folder / "out"))
     rate = plan.declared_rates.get(_LOCAL)
     if rate is None:
@@ -223,7 +226,9 @@ def _book(context: Context, job: JobRow, plan: Plan, folder: Path, name: str) ->
                 description=f"evaluating {name} on {here} at the declared rate of {rate.amount} USD per hour",
             )
             # Not under the host's name: a laptop changes it, and the same time would be booked again.
-            ledger.post(tx, item, provider=_LOCAL, account=context.installation, job_id=job.id, now=now)
+            account = context.installation
+            payer = ledger.payer(tx, item, provider=_LOCAL, account=account) or job.id
+            ledger.post(tx, item, provider=_LOCAL, account=account, job_id=payer, now=now)
 
     context.store.write(post)
     return windows
