@@ -19,7 +19,8 @@ Told = Callable[[str], None]
 """Is given each line that was printed, with its end."""
 Ended = Callable[[int], None]
 """Is given the exit code of an entrypoint that ended by itself."""
-_INSTANT = Path(__file__).parent / "boxes" / "inside" / "trainer"
+_INSIDE = Path(__file__).parent / "boxes" / "inside"
+_TRAINER = Path("ftorch/trainer/__main__.py")
 _GRACE_S = 3.0
 
 
@@ -57,12 +58,18 @@ class Work(Protocol):
 
 
 class Processes:
-    """Each entrypoint a process group of its own. What runs is what was sent, but for an `instant` trainer."""
+    """Each entrypoint a process group of its own. What runs is what was sent, on a tiny base model.
 
-    def __init__(self, folder: Path, *, instant: bool = False, env: Mapping[str, str] | None = None) -> None:
+    `instant` takes milliseconds and needs no torch: the trainer alone is a stand-in, which reads `settings`.
+    """
+
+    def __init__(self, folder: Path, *, instant: bool = False, settings: Path | None = None) -> None:
         self._folder = folder.absolute()
-        self._instant = instant
-        self._env = dict(env or {})
+        self._env = {
+            "FTORCH_INSIDE": str(_INSIDE),
+            "FTORCH_TRAINING": "instant" if instant else "genuine",
+            "FTORCH_INSTANT": str(settings or self._folder / "instant.json"),
+        }
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._silenced: set[str] = set()
         self._threads: list[threading.Thread] = []
@@ -71,6 +78,7 @@ class Processes:
     def start(self, order: Entrypoint, told: Told, ended: Ended) -> None:
         place = self._folder / "clusters" / order.job_id / "working_dir"
         unpack(order.package, place)
+        _stand_in(place)
         process = subprocess.Popen(
             ["/bin/sh", "-c", order.command],
             env=self._environment(order),
@@ -130,8 +138,7 @@ class Processes:
         """This machine's environment without its secrets and ours, its Python first; as on a node, variables travel."""
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        instant = {"PYTHONPATH": str(_INSTANT)} if self._instant else {}
-        return {**kept, "PATH": path, "HF_HUB_OFFLINE": "1", **instant, **self._env, **order.env}
+        return {**kept, "PATH": path, "HF_HUB_OFFLINE": "1", **self._env, **order.env}
 
 
 def unpack(package: bytes | None, place: Path) -> None:
@@ -146,6 +153,13 @@ def unpack(package: bytes | None, place: Path) -> None:
             target = place.joinpath(*name.parts[1 if is_wrapped else 0 :])
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(archive.read(str(name)))
+
+
+def _stand_in(place: Path) -> None:
+    """Let base models of the Hub be tiny, and the trainer a stand-in where that is wanted."""
+    if (trainer := place / _TRAINER).exists():
+        trainer.rename(trainer.with_name("genuine.py"))
+        trainer.write_bytes((_INSIDE / "trainer.py").read_bytes())
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

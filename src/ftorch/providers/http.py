@@ -46,6 +46,11 @@ _REDIRECTS = 5
 _JITTER = wait_random_exponential(multiplier=0.5, max=4)
 
 
+def bearer(key: str) -> Mapping[str, str]:
+    """How most services want their key."""
+    return {"Authorization": f"Bearer {key}"}
+
+
 def default_client(timeout_s: float = 5.0) -> httpx.Client:
     """Few connections, no retries below us, and neither proxies nor passwords from the surroundings.
 
@@ -74,6 +79,7 @@ class Http:
         clock: Clock,
         key: str | None = None,
         key_variable: str = "the API key",
+        authorized: Callable[[str], Mapping[str, str]] = bearer,
         client: httpx.Client | None = None,
         timeout_s: float = 10.0,
         create_timeout_s: float = 30.0,
@@ -87,6 +93,7 @@ class Http:
         self._base_url = base_url.rstrip("/")
         self._clock = clock
         self._key = key
+        self._authorized = authorized
         self._client = client or default_client()
         self._timeout_s = timeout_s
         self._create_timeout_s = create_timeout_s
@@ -302,7 +309,7 @@ class Http:
             params=call.params,
             json=call.json,
             content=content,
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else None,
+            headers=self._authorized(self._key) if self._key else None,
             timeout=timeout_s,
         )
 

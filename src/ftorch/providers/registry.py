@@ -35,6 +35,7 @@ class Entry:
 
 
 OURS: Mapping[str, Entry] = {
+    "anyscale": Entry("ftorch.providers.anyscale.provider:AnyscaleProvider", extra="anyscale", needs=("fsspec",)),
     "local": Entry(
         "ftorch.providers.local.provider:LocalProvider",
         extra="train",

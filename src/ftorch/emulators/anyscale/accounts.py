@@ -49,16 +49,17 @@ CLOUDS: Mapping[str, Cloud] = {
         Cloud("cld_strangers", "hosted", OTHER_ORGANISATION, "prj_strangers", is_hosted=True),
     )
 }
+_CPUS = Decimal("0.1080")
 PER_HOUR: Mapping[str, Decimal] = {
-    "": Decimal("0.1080"),
-    "T4": Decimal("0.5682"),
-    "L4": Decimal("0.9542"),
-    "A10G": Decimal("1.3635"),
-    "A100-80G": Decimal("4.9591"),
-    "H100": Decimal("9.2880"),
-    "H200": Decimal("10.6812"),
+    "": _CPUS,
+    "T4": Decimal("0.5682") + _CPUS,
+    "L4": Decimal("0.9542") + _CPUS,
+    "A10G": Decimal("1.3635") + _CPUS,
+    "A100-80G": Decimal("4.9591") + _CPUS,
+    "H100": Decimal("9.2880") + _CPUS,
+    "H200": Decimal("10.6812") + _CPUS,
 }
-"""USD for an hour of a machine by its accelerator; without one, for its eight CPUs."""
+"""USD for an hour of a machine with eight CPUs, by its accelerator."""
 INSTANCE_TYPES: Mapping[str, str] = {"m5.2xlarge": "", "g4dn.2xlarge": "T4", "g6.2xlarge": "L4", "g5.2xlarge": "A10G"}
 """Accelerators by the names of machines."""
 FEE = Decimal("0.2")

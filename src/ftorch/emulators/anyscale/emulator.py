@@ -110,8 +110,10 @@ class AnyscaleEmulator(Emulator):
         except routes.NotAllowedError as error:
             self.violations.append(f"{request.route}: {error}")
             raise RefusedError(422, "invalid", f"Invalid request: {error}") from error
-        except (KeyError, ValueError) as error:
-            # The base class would take a plain bug of ours for the client's fault.
+        except RefusedError:
+            raise
+        except Exception as error:
+            # A plain bug of ours: the base class would take it for the client's fault, or end the connection.
             self.violations.append(f"answer to {request.route}: {error!r}")
             raise AssertionError(f"the emulator has no answer to {request.route}") from error
 

@@ -8,7 +8,7 @@ from typing import Any
 from ftorch.core.errors import CredentialsError, ProviderUnavailableError, RunNotFoundError, RunRejectedError
 
 _BLOCK = 1 << 20
-_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 
 
 class UriFiles:
@@ -68,7 +68,7 @@ def _opened(uri: str, provider: str) -> tuple[Any, str]:
         files, root = url_to_fs(uri)
     except ImportError as error:
         raise _rejected(
-            f"{uri!r} needs a package: {error}", provider, f"run `pip install {_PACKAGES.get(scheme, scheme)}`"
+            f"{uri!r} needs a package: {error}", provider, f"run `pip install {PACKAGES.get(scheme, scheme)}`"
         ) from error
     except ValueError as error:
         raise _rejected(
