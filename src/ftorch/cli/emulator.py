@@ -13,10 +13,16 @@ import click
 from ftorch.cli.output import say
 
 if TYPE_CHECKING:
+    from ftorch.emulators.clock import FastClock
     from ftorch.emulators.server import Emulator
     from ftorch.emulators.training import Training
 
-_EMULATORS = {"together": "Together's fine-tuning API, with its files, its jobs and its bill"}
+_EMULATORS = {
+    "anyscale": "Anyscale's jobs, run as processes here, with its storage of packages and its bill",
+    "together": "Together's fine-tuning API, with its files, its jobs and its bill",
+}
+_NEEDS = {"anyscale": ("trl", "train"), "together": ("zstandard", "together")}
+"""A package that each one cannot do without, and the extra that brings it."""
 
 
 @click.group(invoke_without_command=True)
@@ -38,7 +44,7 @@ def emulator(context: click.Context) -> None:
     type=click.Choice(["instant", "genuine"]),
     default="instant",
     show_default=True,
-    help="A ready-made adapter, or one that the trainer makes from the uploaded rows on a tiny model.",
+    help="A ready-made adapter, or one that the trainer makes from the rows that were sent, on a tiny model.",
 )
 def up(*, name: str, port: int, speed: float, kind: str) -> int:
     """Run one in this terminal until Ctrl-C, and print the variables to set for it."""
@@ -56,19 +62,33 @@ def up(*, name: str, port: int, speed: float, kind: str) -> int:
 def _opened(name: str, port: int, speed: float, kind: str) -> Emulator:
     from ftorch.core.errors import MissingExtraError, UsageError
 
-    if find_spec("zstandard") is None:
-        raise MissingExtraError(f"the emulator {name!r}", extra=name)
+    package, extra = _NEEDS[name]
+    if find_spec(package) is None:
+        raise MissingExtraError(f"the emulator {name!r}", extra=extra)
     if speed <= 0:
         raise UsageError(f"--speed {speed:g}: time does not go that way", hint="give a number above 0, such as 60")
     from ftorch.emulators.clock import FastClock
-    from ftorch.emulators.together import TogetherEmulator
 
     try:
-        return TogetherEmulator(FastClock(speed), port=port, training=_training(kind))
+        return (
+            _together(FastClock(speed), port, kind) if name == "together" else _anyscale(FastClock(speed), port, kind)
+        )
     except OSError as error:
         raise UsageError(
             f"port {port} cannot be had: {error.strerror}", hint="leave --port out, and a free one is taken"
         ) from error
+
+
+def _together(clock: FastClock, port: int, kind: str) -> Emulator:
+    from ftorch.emulators.together import TogetherEmulator
+
+    return TogetherEmulator(clock, port=port, training=_training(kind))
+
+
+def _anyscale(clock: FastClock, port: int, kind: str) -> Emulator:
+    from ftorch.emulators.anyscale import AnyscaleEmulator
+
+    return AnyscaleEmulator(clock, port=port, genuine=kind == "genuine")
 
 
 def _training(kind: str) -> Training:
@@ -85,6 +105,8 @@ def _training(kind: str) -> Training:
 
 def _variables(one: Emulator) -> dict[str, str]:
     """What a shell sets so that clients of the real service talk to this one."""
-    from ftorch.emulators.together import KEY
+    from ftorch.emulators import anyscale, together
 
-    return {"TOGETHER_BASE_URL": one.url, "TOGETHER_API_KEY": KEY}
+    if one.name == "anyscale":
+        return {"ANYSCALE_HOST": one.url, "ANYSCALE_CLI_TOKEN": anyscale.TOKEN}
+    return {"TOGETHER_BASE_URL": one.url, "TOGETHER_API_KEY": together.KEY}

@@ -65,7 +65,10 @@ def _refusal(status: int, words: str) -> Reply:
 
 
 class AnyscaleEmulator(Emulator):
-    """The service on a port of its own. Closing it ends every entrypoint that it started."""
+    """The service on a port of its own. Closing it ends every entrypoint that it started.
+
+    `genuine`: the trainer of a package really trains; else a stand-in keeps the protocol in a moment.
+    """
 
     name = "anyscale"
     instead: ClassVar[Mapping[Fault, Instead]] = {Fault.REJECT: _rejected, Fault.REFUSED_KEY: _refused_token}
@@ -74,13 +77,10 @@ class AnyscaleEmulator(Emulator):
         Fault.SHUFFLED: _shuffled,
     }
 
-    def __init__(
-        self, clock: MovableClock, *, port: int = 0, work: Work | None = None, folder: Path | None = None
-    ) -> None:
+    def __init__(self, clock: MovableClock, *, port: int = 0, work: Work | None = None, genuine: bool = False) -> None:
         super().__init__(clock, port=port)
-        self._temporary = None if work or folder else tempfile.TemporaryDirectory(prefix="ftorch-anyscale-")
-        root = folder or Path(self._temporary.name if self._temporary else "")
-        self._work = work or Processes(root, instant=True)
+        self._clusters = tempfile.TemporaryDirectory(prefix="ftorch-anyscale-")
+        self._work = work or Processes(Path(self._clusters.name), instant=not genuine)
         self.service = Service(clock, self._work)
         self.violations: list[str] = []
         """Requests that no schema of the service allows, and answers that cannot be given: none, in a good test."""
@@ -92,8 +92,7 @@ class AnyscaleEmulator(Emulator):
     ) -> None:
         super().__exit__(kind, error, trace)
         self._work.close()
-        if self._temporary:
-            self._temporary.cleanup()
+        self._clusters.cleanup()
 
     def route(self, method: str, parts: tuple[str, ...], query: Mapping[str, str]) -> str:  # noqa: ARG002  the base class's names
         return f"{method} {routes.path(parts)}"
