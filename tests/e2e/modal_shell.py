@@ -100,5 +100,4 @@ def small_hub(folder: Path) -> Path:
     return folder
 
 
-
 __all__ = ["WORKSPACE", "ModalShell", "example", "modal_shell", "small_hub"]
