@@ -92,7 +92,7 @@ _PROVIDERS: Mapping[str, _Provider] = {
     "anyscale": _Provider(
         _MIDDLE,
         (
-            "# The token is ANYSCALE_CLI_TOKEN. A cluster is gone with its disks: name a bucket that it writes and you read.",
+            "# The token is ANYSCALE_CLI_TOKEN. Name a bucket that the cluster writes and you read.",
             "name: anyscale",
             "anyscale: {output_uri: s3://my-bucket/ftorch}",
         ),

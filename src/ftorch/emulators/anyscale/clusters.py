@@ -11,6 +11,8 @@ from ftorch.emulators.anyscale.accounts import INSTANCE_TYPES, PER_HOUR
 from ftorch.emulators.anyscale.schemas import ComputeConfig, Node
 from ftorch.emulators.server import RefusedError
 
+_CUSTOM = "custom"
+"""The instance type of a machine that is described by what it must have."""
 _LABEL = "ray.io/accelerator-type"
 
 
@@ -58,13 +60,11 @@ def _of_group(group: Node) -> Iterator[str]:
 
 
 def _accelerator(node: Node) -> str:
-    if node.instance_type is not None:
-        if node.instance_type not in INSTANCE_TYPES:
-            raise RefusedError(400, "invalid", f"Invalid instance type: {node.instance_type}")
-        return INSTANCE_TYPES[node.instance_type]
     wanted = node.required_resources
-    if wanted is None:
-        return ""
+    if node.instance_type in INSTANCE_TYPES:
+        return INSTANCE_TYPES[node.instance_type]
+    if node.instance_type != _CUSTOM or wanted is None or not wanted.memory:
+        raise RefusedError(400, "invalid", f"Invalid instance type: {node.instance_type}")
     named = wanted.accelerator or (node.required_labels or {}).get(_LABEL, "")
     if named not in PER_HOUR or bool(wanted.gpu) != bool(named):
         raise RefusedError(400, "invalid", f"No machine has {wanted.gpu or 0} GPU of type {named!r}")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ftorch.emulators.anyscale import routes
 from ftorch.emulators.anyscale.accounts import ACCOUNTS
@@ -34,6 +34,15 @@ CREATE, LIST = "POST /api/v2/decorated_ha_jobs/create", "GET /api/v2/decorated_h
 GET, TERMINATE = "GET /ext/v0/production_jobs/{id}", "POST /ext/v0/production_jobs/{id}/terminate"
 USAGE = "POST /api/v2/aggregated_instance_usage/cluster"
 _UNKNOWN_STATE = "DEFRAGMENTING"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request with the token, but for its path."""
+
+    route: str
+    query: Mapping[str, tuple[str, ...]]
+    body: Mapping[str, Any]
 
 
 def _with_unknown_state(reply: Reply) -> Reply:
@@ -84,8 +93,8 @@ class AnyscaleEmulator(Emulator):
         self.service = Service(clock, self._work)
         self.violations: list[str] = []
         """Requests that no schema of the service allows, and answers that cannot be given: none, in a good test."""
-        self.bodies: list[tuple[str, Mapping[str, object]]] = []
-        """What was asked, route and JSON body, in order: for those who compare two clients."""
+        self.asked: list[Asked] = []
+        """What was asked, in order: for those who compare two clients."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -103,7 +112,7 @@ class AnyscaleEmulator(Emulator):
         if not request.route.partition(" ")[2].startswith("/storage/"):
             if routes.token(request) not in ACCOUNTS:
                 raise RefusedError(401, "unauthorized", "Invalid or expired token.")
-            self.bodies.append((request.route, json.loads(request.body or b"{}")))
+            self.asked.append(Asked(request.route, request.repeated, json.loads(request.body or b"{}")))
         try:
             return routes.ROUTES[request.route](self.service, request, self.url)
         except routes.NotAllowedError as error:

@@ -154,10 +154,12 @@ def _default_project(_service: Service, request: Request, _url: str) -> Reply:
     return _result(views.project_view(_known_cloud(request, _query(request, schemas.ParentCloud).parent_cloud_id)))
 
 
-def _find_project(_service: Service, request: Request, _url: str) -> Reply:
+def _search_projects(_service: Service, request: Request, _url: str) -> Reply:
     """Every cloud has one, and all of them are called the same."""
-    found = clouds_of(_organisation(request)) if _query(request, schemas.ProjectName).name == "default" else []
-    return json_reply({"results": [views.project_view(cloud) for cloud in found], "metadata": {}})
+    asked = _body(request, schemas.ProjectQuery)
+    clouds = clouds_of(_organisation(request)) if asked.name.equals == "default" else []
+    found = [views.project_view(cloud) for cloud in clouds if asked.parent_cloud_id.equals in (None, cloud.id)]
+    return json_reply({"results": found, "metadata": {}})
 
 
 def _project(_service: Service, request: Request, _url: str) -> Reply:
@@ -350,7 +352,7 @@ ROUTES: Mapping[str, Handler] = {
     "GET /ext/v0/clouds/{id}": _cloud,
     "POST /api/v2/clouds/find_by_name": _find_cloud,
     "GET /ext/v0/projects/default_project": _default_project,
-    "GET /api/v2/projects/find_by_name": _find_project,
+    "POST /ext/v0/projects/search": _search_projects,
     "GET /api/v2/projects/{id}": _project,
     "GET /ext/v0/cluster_computes/default": _default_compute,
     "GET /ext/v0/cluster_computes/{id}": _compute,

@@ -130,8 +130,9 @@ class CloudName(Asked):
     name: str
 
 
-class ProjectName(Asked):
-    name: str
+class ProjectQuery(Asked):
+    name: TextQuery
+    parent_cloud_id: TextQuery
 
 
 class ParentCloud(Asked):

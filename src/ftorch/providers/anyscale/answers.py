@@ -41,10 +41,6 @@ class ComputeConfig(Answer):
     head_node_type: Node
 
 
-class Project(Named):
-    parent_cloud_id: str | None = None
-
-
 class Compute(Named):
     config: ComputeConfig
 
@@ -132,8 +128,8 @@ class NamedResult(Answer):
     result: Named
 
 
-class Projects(Answer):
-    results: tuple[Project, ...]
+class NamedResults(Answer):
+    results: tuple[Named, ...]
 
 
 class ComputeResult(Answer):

@@ -59,11 +59,11 @@ def default_project(http: Http, cloud_id: str) -> answers.Named:
 
 def project_named(http: Http, name: str, cloud_id: str) -> answers.Named:
     """Raises RunNotFoundError."""
-    path, asked = "/api/v2/projects/find_by_name", {"name": name}
-    for project in http.read(path, answers.Projects, operation="stage", params=asked).results:
-        if project.parent_cloud_id in (None, cloud_id):
-            return project
-    raise RunNotFoundError(f"anyscale has no project {name!r} in this cloud", provider="anyscale", operation="stage")
+    path, asked = "/ext/v0/projects/search", {"name": {"equals": name}, "parent_cloud_id": {"equals": cloud_id}}
+    found = http.read(path, answers.NamedResults, operation="stage", method="POST", json=asked).results
+    if not found:
+        raise RunNotFoundError(f"anyscale has no project {name!r} there", provider="anyscale", operation="stage")
+    return found[0]
 
 
 def default_build(http: Http) -> answers.Named:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import ceil
 from typing import Any
 
 from ftorch.costs.book.gpus import find_gpu, is_asked
@@ -20,9 +21,15 @@ CPUS = 8
 _CPU_HOUR = Decimal("0.0135")
 _HEAD_RATE = CPUS * _CPU_HOUR
 """Several workers leave the head to Ray: a machine without GPU."""
+_BASE_MEMORY_GIB = 16
+"""For the libraries; the weights on their way to the GPU come on top."""
+_LEAST_MEMORY_GIB = 24
+"""Of the smallest machine with a GPU and eight CPUs that clouds have, 32 GiB, what surely is left."""
 _UNKNOWN_SIZE_GB = 80
 _ACCELERATORS: Mapping[str, str] = {"A100-80GB": "A100-80G", "A100-40GB": "A100-40G"}
 """GPUs whose name at Anyscale and Ray is another one."""
+_CUSTOM = "custom"
+"""The instance type of a machine that is described by what it must have."""
 _NO_WORK: Mapping[str, int] = {"cpu": 0, "gpu": 0}
 _OTHER_NAMES: Mapping[str, str] = {"A10": "A10G"}
 
@@ -33,6 +40,12 @@ def placements(plan: Plan) -> Sequence[Placement]:
     chosen = _asked(plan, listed) if plan.resources.gpu else _fitting(plan, listed)
     _check_machines(plan, chosen)
     return [_placement(plan, price) for price in chosen]
+
+
+def memory_gib(plan: Plan) -> int:
+    """What each machine must have beside its GPU."""
+    need = memory_need(plan)
+    return max(_LEAST_MEMORY_GIB, _BASE_MEMORY_GIB + (ceil(need.weights) if need else 0))
 
 
 def cluster(placement: Placement, cloud_id: str, head_instance: str | None) -> dict[str, Any]:
@@ -65,15 +78,20 @@ def cluster_name(config: Mapping[str, Any]) -> str:
 def _node(name: str, placement: Placement) -> dict[str, Any]:
     if instance := placement.detail.get("instance_type"):
         return {"name": name, "instance_type": instance}
-    wanted = {"cpu": CPUS, "gpu": 1, "accelerator": placement.detail["accelerator"]}
-    return {"name": name, "required_resources": wanted}
+    detail = placement.detail
+    wanted = {"cpu": CPUS, "gpu": 1, "memory": int(detail["memory_gib"]) << 30, "accelerator": detail["accelerator"]}
+    return {"name": name, "instance_type": _CUSTOM, "required_resources": wanted}
 
 
 def _placement(plan: Plan, price: ListedPrice) -> Placement:
     options, workers = plan.options.get("anyscale", {}), plan.resources.workers
     rate = price.rate * workers + (_HEAD_RATE if workers > 1 else 0)
     named = price.gpu or price.name
-    detail = {"workers": str(workers), "accelerator": _ACCELERATORS.get(named, named)}
+    detail = {
+        "workers": str(workers),
+        "accelerator": _ACCELERATORS.get(named, named),
+        "memory_gib": str(memory_gib(plan)),
+    }
     if instance := options.get("instance_type"):
         detail["instance_type"] = str(instance)
     if known := options.get("compute_config"):
