@@ -13,10 +13,16 @@ import click
 from ftorch.cli.output import say
 
 if TYPE_CHECKING:
+    from ftorch.emulators.ray import RayEmulator
     from ftorch.emulators.server import Emulator
+    from ftorch.emulators.together import TogetherEmulator
     from ftorch.emulators.training import Training
 
-_EMULATORS = {"together": "Together's fine-tuning API, with its files, its jobs and its bill"}
+_EMULATORS = {
+    "ray": "Ray's Jobs API, with one node, its queue and its logs",
+    "together": "Together's fine-tuning API, with its files, its jobs and its bill",
+}
+_NEEDS = {"together": "zstandard"}
 
 
 @click.group(invoke_without_command=True)
@@ -56,19 +62,28 @@ def up(*, name: str, port: int, speed: float, kind: str) -> int:
 def _opened(name: str, port: int, speed: float, kind: str) -> Emulator:
     from ftorch.core.errors import MissingExtraError, UsageError
 
-    if find_spec("zstandard") is None:
+    if name in _NEEDS and find_spec(_NEEDS[name]) is None:
         raise MissingExtraError(f"the emulator {name!r}", extra=name)
     if speed <= 0:
         raise UsageError(f"--speed {speed:g}: time does not go that way", hint="give a number above 0, such as 60")
     from ftorch.emulators.clock import FastClock
-    from ftorch.emulators.together import TogetherEmulator
 
     try:
-        return TogetherEmulator(FastClock(speed), port=port, training=_training(kind))
+        return _class(name)(FastClock(speed), port=port, training=_training(kind))
     except OSError as error:
         raise UsageError(
             f"port {port} cannot be had: {error.strerror}", hint="leave --port out, and a free one is taken"
         ) from error
+
+
+def _class(name: str) -> type[RayEmulator | TogetherEmulator]:
+    if name == "ray":
+        from ftorch.emulators.ray import RayEmulator
+
+        return RayEmulator
+    from ftorch.emulators.together import TogetherEmulator
+
+    return TogetherEmulator
 
 
 def _training(kind: str) -> Training:
@@ -85,6 +100,10 @@ def _training(kind: str) -> Training:
 
 def _variables(one: Emulator) -> dict[str, str]:
     """What a shell sets so that clients of the real service talk to this one."""
+    if one.name == "ray":
+        from ftorch.emulators.ray import TOKEN
+
+        return {"RAY_ADDRESS": one.url, "RAY_AUTH_TOKEN": TOKEN}
     from ftorch.emulators.together import KEY
 
     return {"TOGETHER_BASE_URL": one.url, "TOGETHER_API_KEY": KEY}
