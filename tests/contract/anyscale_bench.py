@@ -170,7 +170,6 @@ class StandIn:
         status = {
             "v": 1,
             "key": attempt.env["FTORCH_RUN_KEY"],
-            "node_id": "node",
             "resume_from": attempt.env.get("FTORCH_RESUME_FROM"),
             "started_at": rfc3339(attempt.began),
             "ended_at": None if exit_code is None else now,

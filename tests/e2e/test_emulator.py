@@ -69,7 +69,7 @@ def test_without_a_command_it_lists_what_there_is(tmp_path: Path) -> None:
     listed = Shell(tmp_path).run("emulator")
 
     assert listed.returncode == 0
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["together"]
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["anyscale", "ray", "together"]
 
 
 def test_time_that_does_not_go_forward_is_refused(tmp_path: Path) -> None:

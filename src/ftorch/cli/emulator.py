@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _EMULATORS = {
     "anyscale": "Anyscale's jobs, run as processes here, with its storage of packages and its bill",
+    "ray": "Ray's Jobs API, with one node, its queue and its logs",
     "together": "Together's fine-tuning API, with its files, its jobs and its bill",
 }
 _NEEDS = {"anyscale": ("trl", "train"), "together": ("zstandard", "together")}
@@ -62,33 +63,35 @@ def up(*, name: str, port: int, speed: float, kind: str) -> int:
 def _opened(name: str, port: int, speed: float, kind: str) -> Emulator:
     from ftorch.core.errors import MissingExtraError, UsageError
 
-    package, extra = _NEEDS[name]
-    if find_spec(package) is None:
+    package, extra = _NEEDS.get(name, ("", ""))
+    if package and find_spec(package) is None:
         raise MissingExtraError(f"the emulator {name!r}", extra=extra)
     if speed <= 0:
         raise UsageError(f"--speed {speed:g}: time does not go that way", hint="give a number above 0, such as 60")
     from ftorch.emulators.clock import FastClock
 
     try:
-        return (
-            _together(FastClock(speed), port, kind) if name == "together" else _anyscale(FastClock(speed), port, kind)
-        )
+        return _made(name, FastClock(speed), port, kind)
     except OSError as error:
         raise UsageError(
             f"port {port} cannot be had: {error.strerror}", hint="leave --port out, and a free one is taken"
         ) from error
 
 
-def _together(clock: FastClock, port: int, kind: str) -> Emulator:
-    from ftorch.emulators.together import TogetherEmulator
+def _made(name: str, clock: FastClock, port: int, kind: str) -> Emulator:
+    match name:
+        case "anyscale":
+            from ftorch.emulators.anyscale import AnyscaleEmulator
 
-    return TogetherEmulator(clock, port=port, training=_training(kind))
+            return AnyscaleEmulator(clock, port=port, genuine=kind == "genuine")
+        case "ray":
+            from ftorch.emulators.ray import RayEmulator
 
+            return RayEmulator(clock, port=port, training=_training(kind))
+        case _:
+            from ftorch.emulators.together import TogetherEmulator
 
-def _anyscale(clock: FastClock, port: int, kind: str) -> Emulator:
-    from ftorch.emulators.anyscale import AnyscaleEmulator
-
-    return AnyscaleEmulator(clock, port=port, genuine=kind == "genuine")
+            return TogetherEmulator(clock, port=port, training=_training(kind))
 
 
 def _training(kind: str) -> Training:
@@ -105,8 +108,16 @@ def _training(kind: str) -> Training:
 
 def _variables(one: Emulator) -> dict[str, str]:
     """What a shell sets so that clients of the real service talk to this one."""
-    from ftorch.emulators import anyscale, together
+    match one.name:
+        case "anyscale":
+            from ftorch.emulators import anyscale
 
-    if one.name == "anyscale":
-        return {"ANYSCALE_HOST": one.url, "ANYSCALE_CLI_TOKEN": anyscale.TOKEN}
-    return {"TOGETHER_BASE_URL": one.url, "TOGETHER_API_KEY": together.KEY}
+            return {"ANYSCALE_HOST": one.url, "ANYSCALE_CLI_TOKEN": anyscale.TOKEN}
+        case "ray":
+            from ftorch.emulators import ray
+
+            return {"RAY_ADDRESS": one.url, "RAY_AUTH_TOKEN": ray.TOKEN}
+        case _:
+            from ftorch.emulators import together
+
+            return {"TOGETHER_BASE_URL": one.url, "TOGETHER_API_KEY": together.KEY}

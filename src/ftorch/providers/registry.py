@@ -32,6 +32,8 @@ class Entry:
     """Modules that the extra installs; all must be there."""
     live_check: str = "never"
     """The date on which `pytest -m live` last passed against the real service."""
+    most_runs: int | None = None
+    """How many of our runs it bears at once, unless `[[caps]]` of ftorch.toml says otherwise; None: any number."""
 
 
 OURS: Mapping[str, Entry] = {
@@ -44,6 +46,7 @@ OURS: Mapping[str, Entry] = {
     ),
     "lambda": Entry("ftorch.providers.lambda_cloud.provider:LambdaProvider", extra="lambda", needs=("asyncssh",)),
     "modal": Entry("ftorch.providers.modal.provider:ModalProvider", extra="modal", needs=("modal",)),
+    "ray": Entry("ftorch.providers.ray.provider:RayProvider", extra="ray", needs=("fsspec",), most_runs=4),
     "ssh": Entry("ftorch.providers.ssh.provider:SshProvider", extra="ssh", needs=("asyncssh",)),
     "together": Entry(
         "ftorch.providers.together.provider:TogetherProvider", extra="together", needs=("together", "zstandard")

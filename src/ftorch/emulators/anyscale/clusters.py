@@ -61,7 +61,7 @@ def _of_group(group: Node) -> Iterator[str]:
 
 def _accelerator(node: Node) -> str:
     wanted = node.required_resources
-    if node.instance_type in INSTANCE_TYPES:
+    if node.instance_type and node.instance_type in INSTANCE_TYPES:
         return INSTANCE_TYPES[node.instance_type]
     if node.instance_type != _CUSTOM or wanted is None or not wanted.memory:
         raise RefusedError(400, "invalid", f"Invalid instance type: {node.instance_type}")

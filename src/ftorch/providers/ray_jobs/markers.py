@@ -16,11 +16,10 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """The runner has begun or ended: when, on which node, and where the run's folder lies."""
+    """The runner has begun or ended: when, and where the run's folder lies."""
 
     kind: str
     at: datetime
-    node_id: str
     folder: str
     uri: str | None
     exit_code: int | None = None
@@ -42,7 +41,6 @@ def _marker(text: str, key: str) -> Marker | None:
         return Marker(
             kind=str(value["kind"]),
             at=parse_rfc3339(value["t"]),
-            node_id=str(value["node_id"]),
             folder=str(value["folder"]),
             uri=value["uri"],
             exit_code=value.get("exit_code"),

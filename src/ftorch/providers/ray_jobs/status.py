@@ -25,7 +25,6 @@ class Status:
     written_at: datetime
     ended_at: datetime | None
     exit_code: int | None
-    node_id: str
     resume_from: str | None
 
     @classmethod
@@ -40,7 +39,6 @@ class Status:
                 written_at=parse_rfc3339(value["t"]),
                 ended_at=parse_rfc3339(ended_at) if ended_at else None,
                 exit_code=value["exit_code"],
-                node_id=value["node_id"],
                 resume_from=value["resume_from"],
             )
         except (ValueError, KeyError, TypeError):

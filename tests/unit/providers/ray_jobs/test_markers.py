@@ -13,12 +13,12 @@ _AT = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
 
 
 def _line(**changes: Any) -> str:
-    value = {"v": 1, "kind": "started", "key": KEY, "t": _AT.isoformat(), "node_id": "n1", "folder": f"ftorch/{KEY}"}
+    value = {"v": 1, "kind": "started", "key": KEY, "t": _AT.isoformat(), "folder": f"ftorch/{KEY}"}
     return f"FTORCH_EVENT {json.dumps({**value, 'uri': None, **changes})}"
 
 
 def test_a_marker_says_when_and_where() -> None:
-    assert markers(["loading", _line()], KEY) == [Marker("started", _AT, "n1", f"ftorch/{KEY}", None)]
+    assert markers(["loading", _line()], KEY) == [Marker("started", _AT, f"ftorch/{KEY}", None)]
 
 
 def test_the_last_marker_has_the_exit_code_and_the_hash_of_the_result() -> None:

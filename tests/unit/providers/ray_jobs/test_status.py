@@ -25,7 +25,6 @@ def _status(**changes: Any) -> Status:
         "started_at": _at(0),
         "ended_at": None,
         "exit_code": None,
-        "node_id": "n1",
         "resume_from": None,
         "events": [{"t": _at(10), "event": "started"}],
         "heartbeat": {"t": _at(40), "phase": "train", "step": 3, "total_steps": 12},

@@ -11,5 +11,5 @@ A run's folder is that of the trainer (`ftorch/trainer/__init__.py`) with `statu
 reading what the runner and the trainer know. Without FTORCH_OUTPUT_URI it is read where it lies: among the logs of
 Ray's session, which the cluster shows. Marker lines in the job's log say where:
 
-    FTORCH_EVENT {"v": 1, "kind": "started" | "ended", "key": ..., "t": ..., "node_id": ..., "folder": ..., "uri": ...}
+    FTORCH_EVENT {"v": 1, "kind": "started" | "ended", "key": ..., "t": ..., "folder": ..., "uri": ...}
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -26,8 +25,3 @@ def runs_folder(package: Path, *, is_copied: bool) -> Path:
     if is_copied:
         return Path(tempfile.gettempdir()) / "ftorch"
     raise SetupError(f"{package} is in no session of Ray, and provider.ray.output_uri names no other place")
-
-
-def node_id() -> str:
-    """The node that we are on, as Ray names it; empty where it does not say."""
-    return os.environ.get("RAY_NODE_ID", "")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from ftorch.providers.ray_jobs.inside.mirror import Mirror
-from ftorch.providers.ray_jobs.inside.place import node_id
 from ftorch.providers.ray_jobs.inside.settings import MARKER, STATUS, Settings
 
 BEAT_S = 2.0
@@ -33,7 +32,6 @@ class Status:
         self._told: dict[str, Any] = {
             "v": 1,
             "key": settings.key,
-            "node_id": node_id(),
             "resume_from": settings.resume_from,
             "started_at": now(),
             "ended_at": None,
@@ -125,7 +123,7 @@ class Status:
 
     def _mark(self, kind: str, moment: str, **more: Any) -> None:
         folder = f"ftorch/{self._settings.key}"
-        where = {"node_id": node_id(), "folder": folder, "uri": self._settings.output_uri}
+        where = {"folder": folder, "uri": self._settings.output_uri}
         marker = {"v": 1, "kind": kind, "key": self._settings.key, "t": moment, **where, **more}
         sys.stdout.write(f"{MARKER} {json.dumps(marker)}\n")
         sys.stdout.flush()
