@@ -30,7 +30,16 @@ class UriFiles:
         return found
 
     def download(self, name: str, part: Path) -> None:
-        """Goes on where `part` ends."""
+        """Goes on where `part` ends; as long as some bytes arrive, a cut is no reason to give up."""
+        while True:
+            before = part.stat().st_size if part.exists() else 0
+            try:
+                return self._download(name, part)
+            except ProviderUnavailableError:
+                if not part.exists() or part.stat().st_size <= before:
+                    raise
+
+    def _download(self, name: str, part: Path) -> None:
         try:
             with self._files.open(f"{self._root}/{name}", "rb") as source, part.open("ab") as target:
                 # Longer than the original: another file was here before.
