@@ -15,7 +15,6 @@ from typing import Any
 from ftorch.core.clock import Clock
 from ftorch.core.errors import MissingExtraError, UsageError
 from ftorch.core.suggest import did_you_mean
-from ftorch.manifest.credentials import PROVIDER_VARIABLES
 from ftorch.providers.base import Provider
 
 GROUP = "ftorch.providers"
@@ -88,12 +87,7 @@ def missing_packages(entry: Entry) -> tuple[str, ...]:
 
 
 def _unknown(name: str, known: Mapping[str, Entry]) -> UsageError:
-    if name in PROVIDER_VARIABLES:
-        return UsageError(
-            f"the provider {name!r} is not in this version of ftorch yet",
-            hint=f"providers that it has: {', '.join(known)}; see docs/providers",
-        )
     return UsageError(
-        f"no provider is called {name!r}{did_you_mean(name, [*known, *PROVIDER_VARIABLES])}",
+        f"no provider is called {name!r}{did_you_mean(name, [*known])}",
         hint="run `ftorch providers` to see those that there are",
     )

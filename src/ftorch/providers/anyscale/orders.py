@@ -16,7 +16,7 @@ from ftorch.providers.anyscale.errors import refused
 from ftorch.providers.base import Placement, RunOrder
 from ftorch.providers.ray_jobs import contract
 from ftorch.providers.ray_jobs.package import requirements
-from ftorch.providers.ray_jobs.store import PACKAGES, check_uri
+from ftorch.providers.ray_jobs.store import PACKAGES
 
 WORKING_DIR, CLOUD, PROJECT, BUILD, OUTPUT = "working_dir", "cloud", "project", "build", "output_uri"
 """What `Staged.detail` holds."""
@@ -62,7 +62,6 @@ def check(plan: Plan) -> None:
         )
     if re.search(r"\s", uri):
         raise refused(f"provider.anyscale.output_uri {uri!r} has a space in it", "write s3://BUCKET/PREFIX")
-    check_uri(uri, "anyscale")
 
 
 def output_uri(plan: Plan) -> str:

@@ -219,7 +219,10 @@ class AnyscaleProvider:
         self._http.close()
 
     def _check_readable(self, uri: str) -> None:
-        """An adapter that cannot be read from here would be paid for in vain. Raises CredentialsError."""
+        """An adapter that cannot be read from here would be paid for in vain.
+
+        Raises RunRejectedError for a place that cannot be opened at all, CredentialsError for one that refuses us.
+        """
         UriFiles(uri, "ftorch-probe", self.name).read("status.json")
 
     def _jobs(self, found: Iterator[Any]) -> list[Job]:
