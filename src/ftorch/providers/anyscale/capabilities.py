@@ -9,6 +9,8 @@ CREATE_TIMEOUT_S = 60.0
 """For writing a create, and as long again for its answer."""
 START_S = 600.0
 """For machines that boot, an image that is pulled, libraries, and the end: billed, and not trained in."""
+WAIT_S = 1800.0
+"""For machines to come: a queue as old is given up, and the next GPU tried."""
 SETTLE_LAG_S = 72 * 3600.0
 """Rows of the bill are by UTC day, and how late they come is said nowhere."""
 PAGE = 100
@@ -18,6 +20,7 @@ CAPABILITIES = Capabilities(
     spend_source=SpendSource.BILLING_API,
     billing_quantum_s=60.0,
     overhead_s=START_S,
+    start_timeout_s=WAIT_S,
     settle_lag_s=SETTLE_LAG_S,
     rents_machines=False,
     client_chosen_id=False,
