@@ -46,10 +46,11 @@ class Status:
 
 
 def alive(status: Status | None, now: datetime) -> Observation:
-    """A job that the service says is running."""
+    """A job that the service says is running: what the trainer has finished may still be on its way to the storage."""
     if status is None:
         return Observation(RunState.RUNNING, "starting", now, detail="the job begins")
-    seen = output.observation(status.reading, is_alive=True, is_cancelled=False, now=now)
+    reading = replace(status.reading, result=None)
+    seen = output.observation(reading, is_alive=True, is_cancelled=False, now=now)
     return replace(seen, billable_from=status.started_at)
 
 

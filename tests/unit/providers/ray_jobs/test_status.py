@@ -52,6 +52,14 @@ def test_a_running_job_that_has_told_nothing_yet_begins() -> None:
     assert status.alive(None, _NOW).state is RunState.RUNNING
 
 
+def test_a_job_whose_adapter_is_done_and_that_still_runs_is_not_over() -> None:
+    beat = {"t": _at(40), "phase": "save", "step": 12, "total_steps": 12}
+
+    seen = status.alive(_status(heartbeat=beat, result={"trained_tokens": 500}), _NOW)
+
+    assert (seen.state, seen.billable_to) == (RunState.FINALIZING, None)
+
+
 def test_a_finished_job_has_its_tokens_and_its_end() -> None:
     seen = status.ended(
         _status(ended_at=_at(60), exit_code=0, result={"trained_tokens": 500}), is_cancelled=False, now=_NOW

@@ -6,11 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ftorch.providers.ray_jobs.inside import trainer
 from ftorch.providers.ray_jobs.inside.mirror import Mirror
 from ftorch.providers.ray_jobs.inside.place import SetupError, runs_folder
 from ftorch.providers.ray_jobs.inside.settings import STATUS, Settings
@@ -41,7 +41,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, run.asked_to_stop)
         try:
             run.make_ready()
-            code = run.train()
+            code = run.train(status)
         except StoppedError:
             code = _INTERRUPTED
         except SetupError as error:
@@ -59,11 +59,9 @@ class Run:
         self._runs = runs
         self._mirror = mirror
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_stopping = False
 
     def asked_to_stop(self, _number: int, _frame: object) -> None:
         """The trainer saves and stops; workers end with this process."""
-        self._is_stopping = True
         if self._process:
             self._process.terminate()
         else:
@@ -76,14 +74,23 @@ class Run:
         for name in _PATHS:
             if spec.get(name):
                 spec[name] = str(self._settings.package / "bundle" / spec[name])
-        spec["base_model"]["path"] = self._base(spec["base_model"])
+        if self._settings.workers == 1:  # else each worker makes it ready on its own node
+            spec["base_model"]["path"] = trainer.prepare(
+                spec["base_model"], self._runs / ".bases", self._settings.package
+            )
         spec["resume_from"] = self._earlier_checkpoints()
         (self.folder / "job.json").write_text(json.dumps({**spec, **self._settings.changes}))
 
-    def train(self) -> int:
+    def train(self, status: Status) -> int:
         """The trainer's exit code."""
-        process = self._start("train", str(self.folder / "job.json"), "--out", str(self.folder))
-        code = process.wait()
+        if self._settings.workers > 1:
+            from ftorch.providers.ray_jobs.inside import workers  # noqa: PLC0415  Ray is for several workers alone
+
+            return workers.train(self._settings, self.folder, status)
+        words = ("train", str(self.folder / "job.json"), "--out", str(self.folder))
+        environment = trainer.environment(self._settings.package)
+        self._process = subprocess.Popen(trainer.command(*words), env=environment, stdin=subprocess.DEVNULL)
+        code = self._process.wait()
         return code if code >= 0 else _KILLED - code
 
     def clear(self) -> None:
@@ -92,20 +99,6 @@ class Run:
             return
         for path in sorted(self.folder.glob("checkpoints/**/*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
-
-    def _base(self, base: dict[str, Any]) -> str:
-        """Where the base model lies on this node, made or fetched when it is not there."""
-        command = ["prepare", base["id"], "--cache", str(self._runs / ".bases")]
-        command += ["--revision", base["revision"]] if base.get("revision") else []
-        say(f"preparing the base model {base['id']} ...")
-        process = self._start(*command, is_asked=True)
-        said, complaint = process.communicate()
-        if self._is_stopping:
-            raise StoppedError
-        if process.returncode != 0:
-            words = complaint.decode(errors="replace").strip()[-600:] or "it said nothing"
-            raise SetupError(f"preparing the base model {base['id']} failed: {words}", process.returncode)
-        return str(json.loads(said.splitlines()[-1])["path"])
 
     def _earlier_checkpoints(self) -> str | None:
         """Those of the run to go on from, or of the one before it, and so on; None where there are none."""
@@ -133,17 +126,6 @@ class Run:
             found = json.loads(told.read_text()).get("resume_from")
             return str(found) if found else None
         return self._mirror.earlier(key) if self._mirror else None
-
-    def _start(self, *words: str, is_asked: bool = False) -> subprocess.Popen[bytes]:
-        """The trainer as a process. `is_asked`: what it prints is wanted here."""
-        pipe = subprocess.PIPE if is_asked else None
-        command = [sys.executable, "-m", "ftorch.trainer", *words]
-        path = os.pathsep.join(filter(None, (str(self._settings.package), os.environ.get("PYTHONPATH"))))
-        env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-        self._process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
-        if self._is_stopping:
-            self._process.terminate()
-        return self._process
 
 
 def check_packages(requirements: Path) -> None:

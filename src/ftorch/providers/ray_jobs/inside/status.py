@@ -37,6 +37,8 @@ class Status:
             "ended_at": None,
             "exit_code": None,
         }
+        self._far: dict[str, str] = {}
+        """The writer's files, where it is on another node."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="status", daemon=True)
 
@@ -54,6 +56,7 @@ class Status:
     def end(self, exit_code: int) -> int:
         """The last word, and the last copy. Returns the exit code: another one where the copy did not arrive."""
         self.__exit__()
+        self._look_far()
         self._told.update(ended_at=now(), exit_code=exit_code)
         self.write()
         exit_code = self._copied(exit_code)
@@ -66,15 +69,15 @@ class Status:
         one_line = " ".join(words.splitlines())
         failed = {"event": "failed", "type": kind, "message": one_line, "hint": None, "exit_code": exit_code}
         with (self._folder / "events.jsonl").open("a") as stream:
-            if not _events(self._folder):
+            if not self._events():
                 stream.write(json.dumps({"t": self._told["started_at"], "event": "started", "attempt": 1}) + "\n")
             stream.write(json.dumps({"t": now(), **failed}) + "\n")
         return exit_code
 
     def write(self) -> None:
         """Replace the file with what is known now."""
-        events = _events(self._folder)
-        beat, result = (_object(self._folder / name) for name in ("heartbeat.json", "result.json"))
+        events = self._events()
+        beat, result = (_parsed(self._text(name)) for name in ("heartbeat.json", "result.json"))
         tokens = result.get("trained_tokens") if result else None
         aside = self._folder / f".{STATUS}.new"
         aside.write_text(
@@ -90,6 +93,29 @@ class Status:
         )
         aside.replace(self._folder / STATUS)
 
+    def last_event(self) -> dict[str, Any]:
+        """The last that the trainer has told; nothing where it has told nothing."""
+        self._look_far()
+        events = self._events()
+        return events[-1] if events else {}
+
+    def _events(self) -> list[dict[str, Any]]:
+        found = (_parsed(line) for line in self._text("events.jsonl").splitlines())
+        return [event for event in found if event]
+
+    def _text(self, name: str) -> str:
+        path = self._folder / name
+        return path.read_text(errors="replace") if path.exists() else self._far.get(name, "")
+
+    def _look_far(self) -> None:
+        """Of several workers the one that writes may be on another node, and copies its folder as we do ours."""
+        if self._mirror is None or self._settings.workers == 1 or (self._folder / "events.jsonl").exists():
+            return
+        for name in ("events.jsonl", "heartbeat.json", "result.json"):
+            content = self._mirror.read(self._settings.key, name)
+            if content is not None:
+                self._far[name] = content.decode(errors="replace")
+
     def _beat(self) -> None:
         beats, seen = 0, 0
         while not self._over.wait(BEAT_S):
@@ -102,6 +128,7 @@ class Status:
 
     def _try_to_copy(self, mirror: Mirror) -> bool:
         try:
+            self._look_far()
             mirror.push(self._folder, self._settings.key)
         except Exception as error:  # noqa: BLE001  storage of every kind: what failed is copied with the next beat
             say(f"the copy to {self._settings.output_uri} failed: {error}")
@@ -115,10 +142,9 @@ class Status:
         return exit_code or 74
 
     def _result(self) -> dict[str, Any]:
-        path = self._folder / "result.json"
-        if not path.exists():
+        content = self._text("result.json").encode()
+        if not content:
             return {}
-        content = path.read_bytes()
         return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
     def _mark(self, kind: str, moment: str, **more: Any) -> None:
@@ -133,17 +159,6 @@ def say(words: str) -> None:
     """A line for people who read the log."""
     sys.stdout.write(f"ftorch: {words}\n")
     sys.stdout.flush()
-
-
-def _events(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "events.jsonl"
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    found = (_parsed(line) for line in lines)
-    return [event for event in found if event]
-
-
-def _object(path: Path) -> dict[str, Any] | None:
-    return _parsed(path.read_text(errors="replace")) if path.exists() else None
 
 
 def _parsed(text: str) -> dict[str, Any] | None:
