@@ -89,4 +89,4 @@ def test_a_machine_that_is_taken_away_costs_a_few_steps(world: AnyscaleShell) ->
     first, second = (world.emulator.service.newest(name) for name in world.emulator.service.creates)
     assert (first.state, second.state) == ("OUT_OF_RETRIES", "SUCCESS")
     events = (world.bucket / second.order.name / "events.jsonl").read_text()
-    assert '"event": "resume"' in events
+    assert '"event":"resume"' in events

@@ -55,6 +55,8 @@ class Job:
     state_at: datetime | None = None
     error: str | None = None
     goal: str = "SUCCESS"
+    is_archived: bool = False
+    """Somebody has put it away: lists leave it out, unless they are asked not to."""
     stops_at: datetime | None = None
     """A terminated job ends then."""
     runs: list[JobRun] = field(default_factory=list)

@@ -206,7 +206,7 @@ class ListJobs(Asked):
     name: str | None = None
     state_filter: tuple[HaState, ...] = ()
     type_filter: Literal["BATCH_JOB", "SERVICE"] | None = None
-    archive_status: str | None = None
+    archive_status: Literal["ARCHIVED", "NOT_ARCHIVED", "ALL"] = "NOT_ARCHIVED"
     tag_filter: tuple[Annotated[str, Field(pattern="^[^:]+:.+$")], ...] = ()
     sort_field: Literal["STATUS", "CREATED_AT", "NAME", "ID"] | None = None
     sort_order: Literal["ASC", "DESC"] | None = None

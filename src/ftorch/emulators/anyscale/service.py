@@ -300,6 +300,7 @@ def _is_asked(job: Job, asked: ListJobs) -> bool:
         tags.setdefault(key, set()).add(value)
     return (
         (not asked.state_filter or job.state in asked.state_filter)
+        and asked.archive_status in ("ALL", "ARCHIVED" if job.is_archived else "NOT_ARCHIVED")
         and asked.name in (None, job.order.name)
         and asked.project_id in (None, job.project_id)
         and asked.cloud_id in (None, job.cloud_id)

@@ -111,6 +111,13 @@ def test_an_upload_that_was_cut_is_done_again(bench: AnyscaleBench, emulator: An
     assert bench.provider.stage(bench.plan, bench.bundle).ready
 
 
+def test_a_job_that_somebody_has_archived_is_found(bench: AnyscaleBench) -> None:
+    ref = bench.finished()
+    bench.job(ref).is_archived = True
+
+    assert bench.provider.find([ref.key]) == {ref.key: [ref]}
+
+
 # names
 
 
@@ -160,18 +167,34 @@ def test_two_workers_run_on_two_machines_beside_a_head(bench: AnyscaleBench) -> 
 # ends
 
 
-def test_a_job_that_anyscale_ends_in_time_has_timed_out(bench: AnyscaleBench, emulator: AnyscaleEmulator) -> None:
-    """The trainer did not end by itself: nothing of it is left."""
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_job_that_anyscale_ends_in_time_has_timed_out(
+    bench: AnyscaleBench, emulator: AnyscaleEmulator, is_told: bool
+) -> None:
+    """The trainer hangs: it has told that it works, or nothing at all."""
     ref = bench.running(bench.order(max_duration_s=100_000))
     job = bench.job(ref)
     emulator.service._work.lose(job.attempt_id)
-    (bench.bucket.folder / "runs" / ref.key / "status.json").unlink()
+    if not is_told:
+        (bench.bucket.folder / "runs" / ref.key / "status.json").unlink()
     bench.advance(100_000 + 700)
 
     seen = bench.until(RunState.TIMED_OUT, ref)
 
     assert "timed out" in seen.detail
     assert seen.retry_event is None
+
+
+def test_a_job_that_ended_well_has_succeeded_whatever_an_old_copy_of_its_status_says(bench: AnyscaleBench) -> None:
+    ref = bench.running()
+    bench.wait()
+    bench.until(RunState.RUNNING, ref)
+    status = bench.bucket.folder / "runs" / ref.key / "status.json"
+    old = status.read_text()
+    bench.finish(ref)
+    status.write_text(old)
+
+    assert bench.provider.observe([ref])[ref].state is RunState.SUCCEEDED
 
 
 def test_a_cluster_that_breaks_before_the_job_may_be_tried_again(
