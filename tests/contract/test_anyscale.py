@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.anyscale_bench import AnyscaleBench, StandIn
+from contract.anyscale_bench import AnyscaleBench
+from contract.anyscale_stand_in import StandIn
 from contract.bills_contract import BillsContract
 from contract.keys_contract import MarkedRunsContract
 from contract.provider_contract import DeadlineContract, ProviderContract

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.anyscale_bench import StandIn
+from contract.anyscale_stand_in import StandIn
 from contract.bucket import open_bucket
 from ftorch.core.clock import ManualClock
 from ftorch.core.ids import Ids

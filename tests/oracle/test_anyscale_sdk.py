@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from contract.anyscale_bench import AnyscaleBench, StandIn
+from contract.anyscale_bench import AnyscaleBench
+from contract.anyscale_stand_in import StandIn
 from e2e.shell import ROOT
 from ftorch.core.clock import ManualClock
 from ftorch.emulators.anyscale import COLLEAGUE_TOKEN, AnyscaleEmulator

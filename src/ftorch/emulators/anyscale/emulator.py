@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
 
-from ftorch.emulators.anyscale import routes
+from ftorch.emulators.anyscale import exchange, routes
 from ftorch.emulators.anyscale.accounts import ACCOUNTS
 from ftorch.emulators.anyscale.service import Service
 from ftorch.emulators.entrypoints import Processes, Work
@@ -66,7 +66,7 @@ def _rejected(request: Request, _value: str) -> Reply:
 
 
 def _refused_token(request: Request, _value: str) -> Reply:
-    return _refusal(401, f"the token {routes.token(request)!r} is not valid")
+    return _refusal(401, f"the token {exchange.token(request)!r} is not valid")
 
 
 def _refusal(status: int, words: str) -> Reply:
@@ -110,12 +110,12 @@ class AnyscaleEmulator(Emulator):
         if request.route not in routes.ROUTES:
             raise RefusedError(404, "not_found", f"Not found: {request.route}")
         if not request.route.partition(" ")[2].startswith("/storage/"):
-            if routes.token(request) not in ACCOUNTS:
+            if exchange.token(request) not in ACCOUNTS:
                 raise RefusedError(401, "unauthorized", "Invalid or expired token.")
             self.asked.append(Asked(request.route, request.repeated, json.loads(request.body or b"{}")))
         try:
             return routes.ROUTES[request.route](self.service, request, self.url)
-        except routes.NotAllowedError as error:
+        except exchange.NotAllowedError as error:
             self.violations.append(f"{request.route}: {error}")
             raise RefusedError(422, "invalid", f"Invalid request: {error}") from error
         except RefusedError:

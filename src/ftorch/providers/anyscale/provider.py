@@ -6,27 +6,26 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from operator import attrgetter
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from ftorch.core.clock import Clock, SystemClock
 from ftorch.core.errors import (
     ArtifactError,
     BillNotEnabledError,
     CredentialsError,
-    ProviderUnavailableError,
     RunNotFoundError,
     RunRejectedError,
 )
 from ftorch.core.ids import installation_of
 from ftorch.costs.items import LineItem, Quote, Window
 from ftorch.manifest.plan import Plan
-from ftorch.providers.anyscale import api, bills, logs, machines, money, orders, records, storage
+from ftorch.providers.anyscale import api, bills, logs, machines, money, orders, records, storage, watching
 from ftorch.providers.anyscale.answers import Job
 from ftorch.providers.anyscale.capabilities import CAPABILITIES, CREATE_TIMEOUT_S
 from ftorch.providers.anyscale.directory import Directory
 from ftorch.providers.anyscale.settings import TOKEN_VARIABLE, Settings, cookie
+from ftorch.providers.anyscale.watching import Watching
 from ftorch.providers.base import (
     ENDED,
     Account,
@@ -38,7 +37,6 @@ from ftorch.providers.base import (
     Placement,
     RunOrder,
     RunRef,
-    RunState,
     Staged,
 )
 from ftorch.providers.http import Http
@@ -47,8 +45,6 @@ from ftorch.providers.ray_jobs.package import Layout, content_sha256, package
 from ftorch.providers.ray_jobs.store import UriFiles
 
 _TIMEOUT_S = 30.0
-_LOOKED_INTO = 8
-"""Of so many running runs each step is read; where more run, only that they do."""
 
 
 class AnyscaleProvider:
@@ -61,6 +57,7 @@ class AnyscaleProvider:
         self._http = http
         self._clock = clock
         self._directory = Directory(http, clock)
+        self._watching = Watching(http, clock)
         self._account: str | None = None
 
     @classmethod
@@ -137,7 +134,7 @@ class AnyscaleProvider:
     def find(self, keys: Collection[str]) -> Mapping[str, Sequence[RunRef]]:
         """By tag, twenty keys in a request."""
         found: dict[str, list[RunRef]] = {}
-        for job in self._jobs(api.records_of_keys(self._http, keys, operation="find")) if keys else ():
+        for job in watching.jobs(api.records_of_keys(self._http, keys, operation="find")) if keys else ():
             if job.name in keys:
                 found.setdefault(job.name, []).append(self._ref(job))
         return found
@@ -145,16 +142,7 @@ class AnyscaleProvider:
     def observe(self, refs: Collection[RunRef]) -> Mapping[RunRef, Observation]:
         """One list of what has not ended; a run that is not in it is asked for by its id."""
         self._check_account(*refs)
-        wanted = {ref.remote_id or ref.key: ref for ref in refs}
-        installations = {one for ref in refs if (one := installation_of(ref.key))}
-        found: dict[RunRef, Job] = {}
-        for job in self._jobs(api.open_records(self._http, installations, operation="observe")) if wanted else ():
-            for name in (job.id, job.name):
-                if ref := wanted.pop(name, None):
-                    found[ref] = job
-        is_looked_into = sum(records.state(job) is RunState.RUNNING for job in found.values()) <= _LOOKED_INTO
-        seen = {ref: self._alive(job, ref, is_looked_into=is_looked_into) for ref, job in found.items()}
-        return seen | {ref: known for ref in wanted.values() if (known := self._unlisted(ref))}
+        return self._watching.observe(refs)
 
     def logs(self, ref: RunRef, *, cursor: str | None) -> LogPage:
         """What was printed since the cursor."""
@@ -175,7 +163,7 @@ class AnyscaleProvider:
         job = self._record(ref, "fetch")
         if records.state(job) not in ENDED:
             raise ArtifactError(f"run {ref.key} has no adapter: anyscale says {job.state.current_state}")
-        files = self._files(job, ref)
+        files = watching.files(job, ref)
         if files is None:
             raise ArtifactError(
                 f"nothing says where job {job.id} has left its adapter: its description at anyscale was changed"
@@ -205,7 +193,7 @@ class AnyscaleProvider:
 
     def owned(self, installation: str) -> Iterator[RunRef]:
         """All jobs that carry the installation's tag."""
-        for job in self._jobs(api.records_of_installation(self._http, installation, operation="owned")):
+        for job in watching.jobs(api.records_of_installation(self._http, installation, operation="owned")):
             if installation_of(job.name) == installation:
                 yield self._ref(job)
 
@@ -224,38 +212,6 @@ class AnyscaleProvider:
         Raises RunRejectedError for a place that cannot be opened at all, CredentialsError for one that refuses us.
         """
         UriFiles(uri, "ftorch-probe", self.name).read("status.json")
-
-    def _jobs(self, found: Iterator[Any]) -> list[Job]:
-        """Oldest first. Anyscale is asked for that order, and not relied upon."""
-        return sorted(records.readable(found), key=attrgetter("created_at"))
-
-    def _files(self, job: Job, ref: RunRef) -> UriFiles | None:
-        known = records.note(job)
-        uri = ref.place or (known.output_uri if known else None)
-        return UriFiles(uri, ref.key, self.name) if uri else None
-
-    def _alive(self, job: Job, ref: RunRef, *, is_looked_into: bool) -> Observation:
-        said = None
-        if is_looked_into and records.state(job) is RunState.RUNNING:
-            # A step that cannot be read now is no reason not to have seen the run.
-            with suppress(ProviderUnavailableError):
-                said = records.told(lambda: self._files(job, ref))
-        return records.alive(job, said, self._clock.now())
-
-    def _unlisted(self, ref: RunRef) -> Observation | None:
-        """A run that has ended, is new, or is gone: only a not-found for its id proves that. None: nothing learned."""
-        try:
-            job = self._record(ref, "observe")
-        except RunNotFoundError:
-            if ref.remote_id is None:
-                return None
-            return Observation(RunState.ABSENT, "not found", self._clock.now(), detail="anyscale does not know the job")
-        if records.state(job) not in ENDED:
-            return self._alive(job, ref, is_looked_into=True)
-        try:
-            return records.ended(job, records.told(lambda: self._files(job, ref)), self._clock.now())
-        except ProviderUnavailableError:
-            return None
 
     def _terminate(self, job: Job) -> None:
         if records.state(job) in ENDED:
@@ -281,13 +237,8 @@ class AnyscaleProvider:
         return True
 
     def _record(self, ref: RunRef, operation: str) -> Job:
-        """The job, looked up by the key where its id was lost."""
         self._check_account(ref)
-        if ref.remote_id:
-            return api.job(self._http, ref.remote_id, operation=operation)
-        for job in self._jobs(api.records_of_keys(self._http, [ref.key], operation=operation)):
-            return job
-        raise RunNotFoundError(f"anyscale has no job {ref.key}", provider=self.name, operation=operation)
+        return self._watching.record(ref, operation)
 
     def _ref(self, job: Job) -> RunRef:
         known = records.note(job)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.anyscale_bench import AnyscaleBench, StandIn
+from contract.anyscale_bench import AnyscaleBench
+from contract.anyscale_stand_in import StandIn
 from ftorch.core.clock import ManualClock
 from ftorch.emulators.anyscale import AnyscaleEmulator
 

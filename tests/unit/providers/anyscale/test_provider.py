@@ -20,7 +20,7 @@ from ftorch.core.errors import (
 )
 from ftorch.costs.items import SpendSource, Window
 from ftorch.emulators.anyscale import AnyscaleEmulator
-from ftorch.emulators.anyscale.emulator import CREATE, LIST, USAGE
+from ftorch.emulators.anyscale.emulator import CREATE, GET, LIST, USAGE
 from ftorch.emulators.server import Fault
 from ftorch.manifest.schema import Resources, RetryEvent
 from ftorch.providers.base import RunState
@@ -405,3 +405,21 @@ def test_a_bill_of_many_rows_is_read_page_by_page(
 
     assert len(items) == 1005
     assert emulator.requests[USAGE] == 2
+
+
+def test_many_runs_that_have_ended_are_asked_for_by_their_keys(
+    bench: AnyscaleBench, emulator: AnyscaleEmulator
+) -> None:
+    order = bench.order()
+    refs = [bench.submit(replace(order, key=bench.new_key())) for _ in range(25)]
+    bench.service.forget(bench.job(refs[0]))
+    for ref in refs[1:]:
+        bench.service.terminate(bench.job(ref))
+    bench.advance(60)
+    before = emulator.requests.copy()
+
+    seen = bench.provider.observe(refs)
+
+    assert {one.state for one in seen.values()} == {RunState.ABSENT, RunState.STOPPED}
+    assert emulator.requests[LIST] - before[LIST] == 3
+    assert emulator.requests[GET] - before[GET] == 1
