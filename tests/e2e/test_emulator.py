@@ -17,9 +17,11 @@ from ftorch.core.clock import parse_rfc3339
 
 
 @contextmanager
-def up(folder: Path, *words: str, end: signal.Signals = signal.SIGTERM) -> Iterator[dict[str, str]]:
+def up(
+    folder: Path, *words: str, name: str = "together", end: signal.Signals = signal.SIGTERM
+) -> Iterator[dict[str, str]]:
     """The variables that it prints; it must end by itself, and well."""
-    process = Shell(folder).start("emulator", "up", "together", *words)
+    process = Shell(folder).start("emulator", "up", name, *words)
     assert process.stdout is not None
     try:
         lines = [process.stdout.readline().strip().partition("=") for _ in range(2)]
@@ -39,6 +41,13 @@ def test_it_prints_what_to_set_answers_and_ends_when_told_to(tmp_path: Path, end
     assert answer.json()["type"] == "project_api_key"
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
+
+
+def test_doctor_finds_an_emulated_anyscale_by_the_variables_that_it_prints(tmp_path: Path) -> None:
+    with up(tmp_path, name="anyscale") as variables:
+        doctor = Shell(tmp_path, env=variables).run("doctor")
+
+    assert "ok    anyscale: org_tinysupport, Tiny Support" in doctor.stdout, doctor.stdout
 
 
 def test_its_clock_goes_as_fast_as_asked_and_can_be_moved(tmp_path: Path) -> None:
