@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install check test test-slow crash rented demo bench docs format clean
+.PHONY: install check test test-slow crash rented cluster demo bench docs format clean
 
 install: $(VENV)/installed
 
@@ -25,8 +25,9 @@ check: install
 test: install
 	$(BIN)/pytest
 
-test-slow: install
-	$(BIN)/pytest -p no:cacheprovider tests/oracle --ignore=tests/oracle/test_lambda_jobs.py
+test-slow: install $(VENV)/cluster
+	$(BIN)/pytest -p no:cacheprovider tests/oracle --ignore=tests/oracle/test_lambda_jobs.py \
+		--ignore=tests/oracle/test_ray_fleet.py --ignore=tests/oracle/test_ray_workers.py
 
 crash: install
 	$(BIN)/pytest -p no:cacheprovider tests/crash --ignore-glob='*/test_lambda_*' --ignore-glob='*/test_modal_*'
@@ -34,6 +35,14 @@ crash: install
 # Machines and sandboxes in real time, minutes each: by hand, since CI stays under an hour.
 rented: install
 	$(BIN)/pytest -p no:cacheprovider tests/oracle/test_lambda_jobs.py tests/crash/test_lambda_*.py tests/crash/test_modal_*.py
+
+# Twenty jobs at once on a real Ray head, heads that are killed, more of several workers: minutes each, so by hand.
+cluster: install $(VENV)/cluster
+	$(BIN)/pytest -p no:cacheprovider tests/oracle/test_ray_fleet.py tests/oracle/test_ray_workers.py
+
+$(VENV)/cluster: $(VENV)/installed
+	$(PIP) install --quiet -c constraints.txt -e '.[cluster]'
+	touch $@
 
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -11,4 +11,5 @@ pytest.register_assert_rewrite(
     "contract.bills_contract",
     "contract.stages_contract",
     "contract.together_bench",
+    "cluster.behaviour",
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.behaviour import Cluster, JobsApiContract
 from contract.keys_contract import ChosenIdContract
 from contract.provider_contract import DeadlineBench, DeadlineContract, ProviderContract
 from contract.rows import plan_with_rows
@@ -184,3 +185,29 @@ class TestRayStatusWords(StatusWordsContract):
 
 class TestRayAnswers(HttpAnswersContract):
     """Ray speaks HTTP."""
+
+
+class EmulatedCluster(Cluster):
+    """The emulator; its clock is moved."""
+
+    def __init__(self, emulator: RayEmulator, clock: ManualClock) -> None:
+        super().__init__(emulator.url, TOKEN)
+        self._emulator = emulator
+        self._clock = clock
+
+    def wait(self) -> None:
+        self._clock.advance(1)
+
+    def restart(self) -> None:
+        self._emulator.cluster.restart()
+
+
+@pytest.fixture
+def cluster(emulator: RayEmulator, clock: ManualClock) -> Iterator[EmulatedCluster]:
+    cluster = EmulatedCluster(emulator, clock)
+    yield cluster
+    cluster.close()
+
+
+class TestTheEmulatorsJobsApi(JobsApiContract):
+    """`tests/oracle/test_ray_jobs.py` asks the same of a real head, so that the emulator cannot drift."""

@@ -67,7 +67,7 @@ class Cluster:
 
     def receive(self, name: str, content: bytes) -> None:
         if len(content) > MOST_BYTES:
-            raise RefusedError(413, "", f"Maximum request body size {MOST_BYTES} exceeded")
+            raise RefusedError(413, "", f"Maximum request body size {MOST_BYTES} exceeded.")
         self.packages[name] = content
 
     # jobs

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cluster.stand_in import trainer
 from contract.rows import plan_with_rows
-from ftorch.emulators.boxes.inside import instant
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import Bundle
 from ftorch.providers.ray_jobs.contract import ENTRYPOINT
@@ -21,20 +21,6 @@ from ftorch.providers.ray_jobs.status import Status
 
 KEY = "ft-bench1-01m853egkdvypddzfanrkc5c05"
 EARLIER = "ft-bench1-01m853egkdvypddzfanrkc5c04"
-_SRC = Path(instant.__file__).parents[4]
-STAND_IN = f"""\
-import json, os, sys
-verb, *words = sys.argv[1:]
-if verb == "prepare":
-    if os.environ.get("NO_BASE"):
-        sys.exit("the Hub cannot be reached")
-    print(json.dumps({{"path": f"/bases/{{words[0]}}"}}))
-else:
-    job, _, out = words
-    os.environ["PYTHONPATH"] = {str(_SRC)!r}
-    os.execv(sys.executable, [sys.executable, {instant.__file__!r}, job, out, os.environ.get("INSTANT", "")])
-"""
-"""In the trainer's place: the protocol alone, in a moment."""
 
 
 class Node:
@@ -48,7 +34,7 @@ class Node:
         self.package = self.session / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
         packed = package(self.bundle, folder, provider="ray")
         zipfile.ZipFile(packed.path).extractall(self.package)
-        (self.package / "ftorch" / "trainer" / "__main__.py").write_text(STAND_IN)
+        (self.package / "ftorch" / "trainer" / "__main__.py").write_text(trainer())
         self._settings = folder / "instant.json"
 
     def run(self, env: Mapping[str, str] | None = None, **settings: Any) -> subprocess.CompletedProcess[str]:

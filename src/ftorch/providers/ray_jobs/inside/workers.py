@@ -54,16 +54,14 @@ def train(settings: Settings, folder: Path, status: Status) -> int:
             worker_runtime_env={"env_vars": dict(run.ENVIRONMENT)},
         ),
     )
+    words = "the workers ended without a word"
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        say(f"the workers gave up: {error}")
-        words = " ".join(str(error).split())[-_SAID:]
-        return _told(status) or status.failed(
-            f"the workers gave up after {NEW_STARTS} new starts: {words}", 70, "workers"
-        )
+        said = " ".join(str(error).split())[-_SAID:]
+        words = f"the workers gave up after {NEW_STARTS} new starts: {said}"
     code = _told(status)
-    return status.failed("the workers ended without a word", 70, "workers") if code is None else code
+    return status.failed(words, 70, "workers") if code is None else code
 
 
 def work(config: Mapping[str, Any]) -> None:
