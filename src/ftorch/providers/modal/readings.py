@@ -32,8 +32,9 @@ class End:
 def reading(files: Files, key: str, operation: str) -> output.Reading:
     """The trainer's output folder as the Volume has it."""
     folder = out_folder(key)
-    texts = [files.read(f"{folder}/{name}", operation) for name in (output.EVENTS, output.HEARTBEAT, output.RESULT)]
-    return output.parse(texts[0] or "", texts[1], texts[2])
+    names = (output.RESULT, output.EVENTS, output.HEARTBEAT)
+    result, events, heartbeat = (files.read(f"{folder}/{name}", operation) for name in names)
+    return output.parse(events or "", heartbeat, result)
 
 
 def alive(files: Files, key: str, started_at: datetime | None, now: datetime, *, is_looked_into: bool) -> Observation:
