@@ -85,7 +85,7 @@ def test_what_the_workspace_pays_counts_before_the_price_list(
     bench: ModalBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = type(bench.provider).listed(bench.plan)  # type: ignore[attr-defined]  # Modal ships its prices
-    monkeypatch.setattr("ftorch.emulators.modal.rpcs.RATES", {"gpu_hour_cost_t4": "0.10"})
+    monkeypatch.setattr("ftorch.emulators.modal.money_rpcs.RATES", {"gpu_hour_cost_t4": "0.10"})
 
     place, before = bench.provider.placements(bench.plan)[0], listed[0]
 
@@ -98,7 +98,7 @@ def test_what_the_workspace_pays_counts_before_the_price_list(
 def test_a_raised_price_is_read_back(bench: ModalBench, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = bench.running()
     before = bench.provider.observe([ref])[ref].rate
-    monkeypatch.setattr("ftorch.emulators.modal.rpcs.RATES", {"gpu_hour_cost_t4": "5.59"})
+    monkeypatch.setattr("ftorch.emulators.modal.money_rpcs.RATES", {"gpu_hour_cost_t4": "5.59"})
     later = type(bench.provider).from_env(bench.env, bench.clock)
 
     after = later.observe([ref])[ref].rate

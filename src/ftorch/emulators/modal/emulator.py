@@ -21,9 +21,10 @@ from grpclib.exceptions import GRPCError
 from modal_proto import api_pb2
 
 from ftorch.emulators.modal.grpc import GrpcServer, HangUpError
-from ftorch.emulators.modal.rpcs import ROUTES, Call
+from ftorch.emulators.modal.rpcs import ROUTES
 from ftorch.emulators.modal.service import Service
 from ftorch.emulators.modal.volumes import BLOCK
+from ftorch.emulators.modal.wire import Call
 from ftorch.emulators.modal.work import Processes, Work
 from ftorch.emulators.server import (
     After,
