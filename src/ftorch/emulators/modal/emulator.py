@@ -85,12 +85,12 @@ class ModalEmulator(Emulator):
         """How often each RPC was asked, what the client repeats by itself not counted."""
         self.unserved: set[str] = set()
         """RPCs that somebody wanted and that are not served."""
-        self._grpc = GrpcServer(self._serve)
-        self._grpc_port = port
+        self._grpc = GrpcServer(self._serve, port)
+        self._port = self._grpc.port
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self._grpc.start(self._grpc_port)
+        self._grpc.start()
         return self
 
     def __exit__(
@@ -104,7 +104,7 @@ class ModalEmulator(Emulator):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._grpc.port}"
+        return f"http://127.0.0.1:{self._port}"
 
     @property
     def control_url(self) -> str:
