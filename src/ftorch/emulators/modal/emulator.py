@@ -107,6 +107,10 @@ class ModalEmulator(Emulator):
         return f"http://127.0.0.1:{self._port}"
 
     @property
+    def variables(self) -> Mapping[str, str]:
+        return {"MODAL_SERVER_URL": self.url, "MODAL_TOKEN_ID": TOKEN_ID, "MODAL_TOKEN_SECRET": TOKEN_SECRET}
+
+    @property
     def control_url(self) -> str:
         """Where the blocks are, and the clock and the faults are to be had."""
         return super().url
