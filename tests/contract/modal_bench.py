@@ -242,6 +242,12 @@ class ModalBench(WireBench, DeadlineBench, BillsBench, StagesBench):
         self.service.preempt(self.sandbox(ref))
         return self.until(RunState.STOPPED, ref)
 
+    def crash(self, ref: RunRef, code: int) -> None:
+        """Its processes end, of themselves and without a word."""
+        sandbox = self.sandbox(ref)
+        self._work.kill(sandbox.id, is_committed=True)
+        self.service.ended(sandbox, code)
+
     def damage(self, ref: RunRef) -> None:
         path = f"runs/{ref.key}/out/adapter/{_WEIGHTS}"
         content = self.volume.read(path)

@@ -21,6 +21,7 @@ from ftorch.providers.modal.names import Mark
 from ftorch.providers.modal.sdk import Sdk
 
 _PAGE = 5000
+_LAST_WORDS = 600
 _BEFORE = timedelta(minutes=1)
 _LONGEST = timedelta(days=34)
 """Modal takes no longer spans."""
@@ -72,6 +73,13 @@ class Logs:
             taken = _whole(taken)
         lines = "".join(entry.text for entry in taken).splitlines()
         return LogPage(lines, _after(taken, at).text if taken or cursor else None, is_last)
+
+    def last_words(self, mark: Mark, now: datetime) -> str:
+        """The end of what was printed; empty where it cannot be had, for it explains and decides nothing."""
+        with suppress(ProviderError):
+            entries = self._entries(mark, Cursor.parse(None, mark.key).at, now)
+            return "".join(entry.text for entry in entries).strip()[-_LAST_WORDS:]
+        return ""
 
     def bring_home(self, mark: Mark, now: datetime) -> None:
         """Keep the log of an ended run. What cannot be had now is no reason to hold the run."""
