@@ -248,3 +248,17 @@ def test_a_log_that_cannot_be_had_keeps_no_end_from_being_told(bench: ModalBench
     seen = bench.provider.observe([ref])[ref]
 
     assert seen.detail.endswith("with exit code 1: it said nothing")
+
+
+def test_only_a_kill_at_the_same_step_is_out_of_memory(bench: ModalBench) -> None:
+    first = bench.running()
+    at_step(bench, first, 6)
+    bench.crash(first, 139)
+
+    second = bench.running(bench.order(resume_from=first))
+    at_step(bench, second, 6)
+    bench.crash(second, 139)
+
+    seen = bench.provider.observe([second])[second]
+    assert (seen.state, seen.exit_code) == (RunState.STOPPED, 139)
+    assert "memory" not in seen.detail

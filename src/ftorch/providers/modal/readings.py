@@ -83,7 +83,7 @@ def _as_told(files: Files, key: str, end: End, now: datetime) -> Observation:
         case _ if end.started_at is None:
             words = f"the sandbox ended before it began, with exit code {end.exit_code}: {said or 'it said nothing'}"
             return replace(seen, state=RunState.STOPPED, detail=words, retry_event=RetryEvent.CAPACITY)
-        case _ if _is_out_of_memory(files, key, told):
+        case code if code == KILLED and _is_out_of_memory(files, key, told):
             words = f"killed at step {_step(told)} again, as the run before: out of memory"
             return replace(
                 seen, state=RunState.FAILED, detail=f"{words}; raise provider.modal.memory_gib", retry_event=None
