@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_without_a_command_it_lists_what_there_is(tmp_path: Path) -> None:
     listed = Shell(tmp_path).run("emulator")
 
     assert listed.returncode == 0
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["modal", "together"]
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["lambda", "modal", "together"]
 
 
 def test_time_that_does_not_go_forward_is_refused(tmp_path: Path) -> None:
@@ -108,3 +108,33 @@ def test_modal_is_not_told_how_to_train(tmp_path: Path) -> None:
 
     assert refused.returncode == 2
     assert "a sandbox runs what it is told to" in refused.stderr
+
+
+def test_lambda_prints_what_to_set_and_ends_its_machines_with_itself(tmp_path: Path) -> None:
+    with up(tmp_path, name="lambda", lines=5, end=signal.SIGINT) as variables:
+        doctor = Shell(tmp_path, variables).run("doctor")
+        machine = rented(variables)
+        socket.create_connection(machine, timeout=5).close()
+
+    assert sorted(variables) == [
+        "LAMBDA_API_BASE",
+        "LAMBDA_API_KEY",
+        "LAMBDA_DEADMAN_API_KEY",
+        "LAMBDA_SSH_PORT",
+        "LAMBDA_SSH_USER",
+    ]
+    assert "the Lambda workspace of your API key" in doctor.stdout, doctor.stderr
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(machine, timeout=5)
+
+
+def rented(variables: Mapping[str, str]) -> tuple[str, int]:
+    """Where a machine listens that was launched and has booted."""
+    base = variables["LAMBDA_API_BASE"]
+    with httpx.Client(headers={"Authorization": f"Bearer {variables['LAMBDA_API_KEY']}"}) as client:
+        client.post(f"{base}/ssh-keys", json={"name": "mine", "public_key": "ssh-ed25519 AAAA"}).raise_for_status()
+        order = {"region_name": "us-east-1", "instance_type_name": "cpu_4x_general", "ssh_key_names": ["mine"]}
+        client.post(f"{base}/instance-operations/launch", json=order).raise_for_status()
+        client.post(f"{base.removesuffix('/api/v1')}/_emulator/clock", json={"advance_s": 120})
+        address = until(lambda: client.get(f"{base}/instances").json()["data"][0]["ip"])
+    return str(address), int(variables["LAMBDA_SSH_PORT"])

@@ -38,6 +38,19 @@ class _Box:
     opened: Callable[[_Wanted], Emulator]
 
 
+def _lambda(wanted: _Wanted) -> Emulator:
+    from ftorch.core.errors import UsageError
+    from ftorch.emulators.boxes.box import find_sshd
+    from ftorch.emulators.clock import FastClock
+    from ftorch.emulators.lambda_cloud.emulator import LambdaEmulator
+
+    if find_sshd() is None:
+        words = "the emulator 'lambda' gives each machine an OpenSSH server, and there is none here"
+        raise UsageError(words, hint="run `apt-get install openssh-server`")
+    is_genuine = _is_genuine(wanted)
+    return LambdaEmulator(FastClock(wanted.speed), port=wanted.port, genuine=is_genuine, speed=wanted.speed)
+
+
 def _modal(wanted: _Wanted) -> Emulator:
     from ftorch.core.errors import UsageError
     from ftorch.emulators.clock import FastClock
@@ -49,13 +62,27 @@ def _modal(wanted: _Wanted) -> Emulator:
 
 
 def _together(wanted: _Wanted) -> Emulator:
+    from ftorch.core.paths import Home
     from ftorch.emulators.clock import FastClock
     from ftorch.emulators.together import TogetherEmulator
+    from ftorch.emulators.training import Genuine, Instant
 
-    return TogetherEmulator(FastClock(wanted.speed), port=wanted.port, training=_training(wanted.train))
+    training: Training = Instant()
+    if _is_genuine(wanted):
+        training = Genuine(Home.from_env(os.environ).ensure().root / "emulators")
+    return TogetherEmulator(FastClock(wanted.speed), port=wanted.port, training=training)
+
+
+def _is_genuine(wanted: _Wanted) -> bool:
+    from ftorch.core.errors import MissingExtraError
+
+    if wanted.train == "genuine" and find_spec("trl") is None:
+        raise MissingExtraError("--train genuine", extra="train")
+    return wanted.train == "genuine"
 
 
 _BOXES = {
+    "lambda": _Box("Lambda Cloud's machines, each with a real sshd and the switch that ends it", "asyncssh", _lambda),
     "modal": _Box("Modal's sandboxes, which really run here, with its volumes and its bill", "modal", _modal),
     "together": _Box("Together's fine-tuning API, with its files, its jobs and its bill", "zstandard", _together),
 }
@@ -77,7 +104,7 @@ def emulator(context: click.Context) -> None:
 @click.option(
     "--train",
     type=click.Choice(["instant", "genuine"]),
-    help="together: a ready-made adapter (the default), or one that the trainer makes from the rows on a tiny model.",
+    help="lambda, together: a ready-made adapter (the default), or one that the trainer makes on a tiny model.",
 )
 def up(*, name: str, port: int, speed: float, train: str | None) -> int:
     """Run one in this terminal until Ctrl-C, and print the variables to set for it."""
@@ -107,15 +134,3 @@ def _opened(name: str, wanted: _Wanted) -> Emulator:
         raise UsageError(
             f"port {wanted.port} cannot be had: {error.strerror}", hint="leave --port out, and a free one is taken"
         ) from error
-
-
-def _training(kind: str | None) -> Training:
-    from ftorch.core.errors import MissingExtraError
-    from ftorch.core.paths import Home
-    from ftorch.emulators.training import Genuine, Instant
-
-    if kind != "genuine":
-        return Instant()
-    if find_spec("trl") is None:
-        raise MissingExtraError("--train genuine", extra="train")
-    return Genuine(Home.from_env(os.environ).ensure().root / "emulators")
