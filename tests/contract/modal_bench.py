@@ -302,7 +302,7 @@ class ModalBench(WireBench, DeadlineBench, BillsBench, StagesBench):
     def unreachable(self) -> Provider:
         return self.provider_at("http://127.0.0.1:1", TOKEN_ID, TOKEN_SECRET, deadline_s=1.0)
 
-    def with_refused_key(self) -> Provider:
+    def with_refused_key(self) -> ModalProvider:
         return self.provider_at(self._emulator.url, TOKEN_ID, "as-that-has-expired")
 
     def of_another_account(self) -> Provider:

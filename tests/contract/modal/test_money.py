@@ -9,6 +9,7 @@ import pytest
 from contract.modal_bench import ModalBench
 from ftorch.core.errors import (
     BillNotEnabledError,
+    CredentialsError,
 )
 from ftorch.costs.items import SpendSource, Window
 from ftorch.manifest.schema import RetryEvent
@@ -79,6 +80,19 @@ def test_a_bill_that_the_plan_does_not_include_is_named(bench: ModalBench) -> No
         list(bench.bills.line_items(Window(now, now.replace(hour=23))))
 
     assert "Team and Enterprise" in (caught.value.hint or "")
+
+
+def test_a_token_that_has_expired_is_no_plan_without_a_bill(bench: ModalBench) -> None:
+    now = bench.clock.now()
+    expired = bench.with_refused_key()
+
+    with pytest.raises(CredentialsError, match="refused the token"):
+        list(expired.line_items(Window(now, now.replace(hour=23))))
+
+
+def test_a_token_that_has_expired_is_no_workspace_without_prices(bench: ModalBench) -> None:
+    with pytest.raises(CredentialsError, match="refused the token"):
+        bench.with_refused_key().placements(bench.plan)
 
 
 def test_what_the_workspace_pays_counts_before_the_price_list(
