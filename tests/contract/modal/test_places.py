@@ -123,6 +123,15 @@ def test_a_base_model_that_the_image_has_not_is_refused_before_anything_is_sent(
     assert bench.traffic().contents == before
 
 
+def test_an_image_that_cannot_be_built_is_no_reason_to_try_for_ever(bench: ModalBench) -> None:
+    bench.service.image_failure = "no matching distribution for torch==2.13.0"
+
+    with pytest.raises(RunRejectedError, match="no matching distribution for torch") as caught:
+        bench.provider.stage(bench.plan, bench.bundle)
+
+    assert "`modal image logs im-" in (caught.value.hint or "")
+
+
 def test_marks_of_others_are_no_runs() -> None:
     assert Mark.parse("started/notes.txt") is None
     assert Mark.parse("started/a.b.c") is None
@@ -140,6 +149,7 @@ USED = {
     "AuthTokenGet",
     "EnvironmentGetOrCreate",
     "ImageGetOrCreate",
+    "ImageJoinStreaming",
     "SandboxCreate",
     "SandboxGetTaskId",
     "SandboxGetTimeRangeStats",

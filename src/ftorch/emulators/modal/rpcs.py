@@ -80,19 +80,24 @@ def _get_tags(call: Call, request: Any) -> Message:
     return api_pb2.AppGetTagsResponse(tags=call.service.app_tags.get(request.app_id, {}))
 
 
-def _image(_call: Call, request: Any) -> Message:
-    digest = hashlib.sha256(request.image.SerializeToString(deterministic=True)).hexdigest()
-    return api_pb2.ImageGetOrCreateResponse(
-        image_id=f"im-{digest[:22]}", result=result(Status.SUCCESS, 0), metadata=_image_metadata()
-    )
+def _image(call: Call, request: Any) -> Message:
+    """An image by what it is made of; one that is not built yet has no result, and whoever wants it joins the build."""
+    image_id = f"im-{hashlib.sha256(request.image.SerializeToString(deterministic=True)).hexdigest()[:22]}"
+    status = Status.SUCCESS if image_id in call.service.images else Status.UNSPECIFIED
+    return api_pb2.ImageGetOrCreateResponse(image_id=image_id, result=result(status, 0), metadata=_image_metadata())
 
 
 def _image_from_id(_call: Call, request: Any) -> Message:
     return api_pb2.ImageFromIdResponse(image_id=request.image_id, metadata=_image_metadata())
 
 
-def _built(_call: Call, _request: Any) -> Message:
-    return api_pb2.ImageJoinStreamingResponse(result=result(Status.SUCCESS, 0), eof=True, metadata=_image_metadata())
+def _built(call: Call, request: Any) -> Message:
+    """The build, which takes no time."""
+    outcome = result(Status.FAILURE if call.service.image_failure else Status.SUCCESS, 0)
+    outcome.exception = call.service.image_failure
+    if not call.service.image_failure:
+        call.service.images.add(request.image_id)
+    return api_pb2.ImageJoinStreamingResponse(result=outcome, eof=True, metadata=_image_metadata())
 
 
 def _secret(call: Call, request: Any) -> Message:
