@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from contract.modal_bench import ModalBench
 from contract.provider_contract import INSTALLATION, SECRET
+from ftorch.core.clock import ManualClock
 from ftorch.core.errors import (
     ArtifactError,
     ProviderUnavailableError,
     RunRejectedError,
 )
+from ftorch.core.ids import Ids, run_key
 from ftorch.costs.items import Window
-from ftorch.emulators.modal import ModalEmulator
+from ftorch.emulators.modal import TOKEN_ID, TOKEN_SECRET, ModalEmulator
 from ftorch.emulators.server import Fault
 from ftorch.manifest.schema import BaseModelRef, Resources
 from ftorch.providers.modal.names import Mark
+from ftorch.providers.modal.provider import ModalProvider
+from ftorch.providers.modal.settings import URL_VARIABLE, Settings
 from unit.plans import plan
 
 _WEIGHTS = "GET /files/adapter_model.safetensors"
@@ -87,6 +92,20 @@ def test_the_log_is_at_home_when_modal_has_forgotten_it(bench: ModalBench) -> No
 
     assert told
     assert list(bench.provider.logs(ref, cursor=None).lines) == told
+
+
+@pytest.mark.parametrize("minutes", [-20, 20])
+def test_a_clock_that_is_astray_costs_no_line_of_the_log(bench: ModalBench, tmp_path: Path, minutes: int) -> None:
+    astray = ManualClock(bench.clock.now() + timedelta(minutes=minutes))
+    ref = bench.submit(bench.order(key=run_key(INSTALLATION, Ids().ulid(astray.now()))))
+    bench.finish(ref)
+    settings = Settings(TOKEN_ID, TOKEN_SECRET, bench.env[URL_VARIABLE])
+
+    provider = ModalProvider(settings, astray, tmp_path / "logs")
+    lines = provider.logs(ref, cursor=None).lines
+    provider.close()
+
+    assert (lines[0], lines[-1]) == ("started on step 0", "step 12/12")
 
 
 def test_one_machine_is_never_dearer_than_its_rate(bench: ModalBench, emulator: ModalEmulator) -> None:
