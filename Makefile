@@ -22,15 +22,20 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One process per core, up to four, and a file's tests in one of them. A run by hand, `.venv/bin/pytest FILE`, has one.
+SPREAD := -n auto --maxprocesses 4 --dist loadfile
+
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest $(SPREAD)
 
 test-slow: install $(VENV)/cluster
-	$(BIN)/pytest -p no:cacheprovider tests/oracle --ignore=tests/oracle/test_lambda_jobs.py \
-		--ignore=tests/oracle/test_ray_fleet.py --ignore=tests/oracle/test_ray_workers.py
+	$(BIN)/pytest $(SPREAD) -p no:cacheprovider tests/oracle --ignore=tests/oracle/test_lambda_jobs.py \
+		--ignore=tests/oracle/test_ray_fleet.py --ignore=tests/oracle/test_ray_workers.py \
+		--ignore=tests/oracle/test_anyscale_workers.py
 
+# The six cells of the table are spread test by test: one file holds most of the work.
 crash: install
-	$(BIN)/pytest -p no:cacheprovider tests/crash --ignore-glob='*/test_lambda_*' --ignore-glob='*/test_modal_*'
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist load -p no:cacheprovider tests/crash --ignore-glob='*/test_lambda_*' --ignore-glob='*/test_modal_*'
 
 # Machines and sandboxes in real time, minutes each: by hand, since CI stays under an hour.
 rented: install
@@ -38,7 +43,8 @@ rented: install
 
 # Twenty jobs at once on a real Ray head, heads that are killed, more of several workers: minutes each, so by hand.
 cluster: install $(VENV)/cluster
-	$(BIN)/pytest -p no:cacheprovider tests/oracle/test_ray_fleet.py tests/oracle/test_ray_workers.py
+	$(BIN)/pytest -p no:cacheprovider tests/oracle/test_ray_fleet.py tests/oracle/test_ray_workers.py \
+		tests/oracle/test_anyscale_workers.py
 
 $(VENV)/cluster: $(VENV)/installed
 	$(PIP) install --quiet -c constraints.txt -e '.[cluster]'

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 from ftorch.emulators.anyscale import exchange, routes
-from ftorch.emulators.anyscale.accounts import ACCOUNTS
+from ftorch.emulators.anyscale.accounts import ACCOUNTS, TOKEN
 from ftorch.emulators.anyscale.service import Service
 from ftorch.emulators.entrypoints import Processes, Work
 from ftorch.emulators.server import (
@@ -102,6 +102,10 @@ class AnyscaleEmulator(Emulator):
         super().__exit__(kind, error, trace)
         self._work.close()
         self._clusters.cleanup()
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return {"ANYSCALE_HOST": self.url, "ANYSCALE_CLI_TOKEN": TOKEN}
 
     def route(self, method: str, parts: tuple[str, ...], query: Mapping[str, str]) -> str:  # noqa: ARG002  the base class's names
         return f"{method} {routes.path(parts)}"

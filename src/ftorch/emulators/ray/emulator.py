@@ -96,6 +96,10 @@ class RayEmulator(Emulator):
         super().__exit__(kind, error, trace)
         self._training.close()
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return {"RAY_ADDRESS": self.url, **({"RAY_AUTH_TOKEN": self._token} if self._token else {})}
+
     def route(self, method: str, parts: tuple[str, ...], _query: Mapping[str, str]) -> str:
         match parts:
             case ("api", "packages", protocol, _):
