@@ -66,6 +66,7 @@ class Processes:
     def __init__(self, folder: Path, *, instant: bool = False, settings: Path | None = None) -> None:
         self._folder = folder.absolute()
         self._env = {
+            "TMPDIR": str(self._folder),  # what a run leaves on its node goes with the emulator
             "FTORCH_INSIDE": str(_INSIDE),
             "FTORCH_TRAINING": "instant" if instant else "genuine",
             "FTORCH_INSTANT": str(settings or self._folder / "instant.json"),
@@ -136,7 +137,7 @@ class Processes:
 
     def _environment(self, order: Entrypoint) -> dict[str, str]:
         """This machine's environment without its secrets and ours, its Python first; as on a node, variables travel."""
-        kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         return {**kept, "PATH": path, "HF_HUB_OFFLINE": "1", **self._env, **order.env}
 

@@ -46,7 +46,7 @@ class Directory:
         """The id of a placement's compute config, which is made when it is not there: no machine is rented by it."""
         if named := placement.detail.get("compute_config"):
             return self._kept(("compute", cloud_id, named), lambda: self._users_own(named, cloud_id))
-        head = self._default_head(cloud_id) if placement.gpus > 1 else None
+        head = self._default_head(cloud_id) if machines.workers_of(placement) > 1 else None
         config = machines.cluster(placement, cloud_id, head)
         name = machines.cluster_name(config)
         return self._kept(("compute", cloud_id, name), lambda: self._ours(name, config))

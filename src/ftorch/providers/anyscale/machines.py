@@ -48,13 +48,18 @@ def memory_gib(plan: Plan) -> int:
     return max(_LEAST_MEMORY_GIB, _BASE_MEMORY_GIB + (ceil(need.weights) if need else 0))
 
 
+def workers_of(placement: Placement) -> int:
+    """How many: in what the database keeps of a placement, too."""
+    return int(placement.detail["workers"])
+
+
 def cluster(placement: Placement, cloud_id: str, head_instance: str | None) -> dict[str, Any]:
     """The compute config of a placement, as Anyscale's own SDK writes one.
 
     One worker: the head has the GPU, and nothing else is there. Several: one machine for each beside a head that does
     no work; `head_instance` is then the cloud's own choice for it.
     """
-    workers = int(placement.detail["workers"])
+    workers = workers_of(placement)
     if workers == 1:
         head, groups = _node("head-node", placement), list[dict[str, Any]]()
     else:

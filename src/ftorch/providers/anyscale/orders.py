@@ -13,6 +13,7 @@ from ftorch.manifest.plan import Plan
 from ftorch.providers.anyscale import api
 from ftorch.providers.anyscale.capabilities import START_S
 from ftorch.providers.anyscale.errors import refused
+from ftorch.providers.anyscale.machines import workers_of
 from ftorch.providers.base import Placement, RunOrder
 from ftorch.providers.ray_jobs import contract
 from ftorch.providers.ray_jobs.package import requirements
@@ -69,7 +70,7 @@ def output_uri(plan: Plan) -> str:
 
 
 def note(placement: Placement, uri: str) -> Note:
-    return Note(f"{placement.gpus} x {placement.name}", placement.rate, uri)
+    return Note(f"{workers_of(placement)} x {placement.name}", placement.rate, uri)
 
 
 def create_body(order: RunOrder, compute_id: str) -> dict[str, Any]:

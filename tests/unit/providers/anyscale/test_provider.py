@@ -23,7 +23,7 @@ from ftorch.emulators.anyscale import AnyscaleEmulator
 from ftorch.emulators.anyscale.emulator import CREATE, GET, LIST, USAGE
 from ftorch.emulators.server import Fault
 from ftorch.manifest.schema import Resources, RetryEvent
-from ftorch.providers.base import RunState
+from ftorch.providers.base import Placement, RunState
 
 _UPLOAD = "PUT /storage/{id}"
 _RESOLVING = (
@@ -153,7 +153,10 @@ def test_a_compute_config_of_the_user_is_found_by_name_and_version(
 def test_two_workers_run_on_two_machines_beside_a_head(bench: AnyscaleBench) -> None:
     bench.plan = bench.plan.model_copy(update={"resources": Resources(gpu=("L4",), workers=2)})
 
-    ref = bench.submit()
+    order = bench.order()
+    kept = Placement(order.placement.name, order.placement.rate, order.placement.detail)  # as the database has it
+
+    ref = bench.submit(replace(order, placement=kept))
 
     job = bench.job(ref)
     env = job.order.config.runtime_env
