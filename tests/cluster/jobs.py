@@ -78,6 +78,11 @@ def generated(shell: Shell, head: Head, adapter: str) -> bool:
     """The adapter speaks, on the base model as the cluster has prepared it."""
     base = shell.folder / "base"
     shutil.copytree(next(head.folder.glob("ray/session_*/logs/ftorch/.bases/tiny")), base, dirs_exist_ok=True)
+    return speaks(base, adapter)
+
+
+def speaks(base: Path, adapter: str) -> bool:
+    """The adapter on its base model generates some tokens."""
     command = [sys.executable, "-c", _GENERATES, str(base), adapter]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
