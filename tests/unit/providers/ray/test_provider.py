@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from contract.test_ray import RayBench
+from contract.ray_bench import RayBench
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import ProviderUnavailableError, RunRejectedError
 from ftorch.emulators.ray import RayEmulator
