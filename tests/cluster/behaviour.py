@@ -169,6 +169,11 @@ class JobsApiContract:
         assert "seen-by-all" in json.dumps(cluster.job(key))
         cluster.http.post(f"/api/jobs/{key}/stop")
 
+    def test_the_cluster_lists_its_nodes(self, cluster: Cluster) -> None:
+        told = cluster.http.get("/api/v0/nodes").json()["data"]["result"]["result"]
+
+        assert [node["state"] for node in told] == ["ALIVE"]
+
     def test_the_cluster_says_what_it_has(self, cluster: Cluster) -> None:
         told = cluster.http.get("/api/cluster_status").json()["data"]["autoscalingStatus"]
 

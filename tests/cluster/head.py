@@ -21,7 +21,7 @@ from typing import Self
 
 import httpx
 
-_PORT = 8265
+_PORT, _GCS_PORT = 8265, 6379
 _START_S = 120.0
 _NAMESPACE = Path(__file__).with_name("namespace.py")
 _BLOCK = 1 << 16
@@ -82,6 +82,25 @@ class Head:
             assert time.monotonic() < deadline, "the head does not answer"
             time.sleep(0.2)
 
+    def add_node(self, *, cpus: int) -> None:
+        """One more node, on this machine: it has the head's folders, and another name."""
+        command = [str(Path(sys.executable).with_name("ray")), "start", f"--address=127.0.0.1:{_GCS_PORT}"]
+        options = [
+            "--node-ip-address=127.0.0.1",
+            f"--num-cpus={cpus}",
+            "--num-gpus=0",
+            "--disable-usage-stats",
+            "--block",
+        ]
+        with (self.folder / "node.log").open("ab") as log:
+            node = self.inside(*command, *options, stdout=log, stderr=log, start_new_session=True)
+        threading.Thread(target=node.wait, daemon=True).start()
+        deadline = time.monotonic() + _START_S
+        while self._nodes() < 2:
+            assert node.poll() is None, (self.folder / "node.log").read_text()[-3000:]
+            assert time.monotonic() < deadline, "the node does not join"
+            time.sleep(0.2)
+
     def kill(self) -> None:
         """End every process in the network but the one that holds it."""
         for _ in range(100):
@@ -120,6 +139,10 @@ class Head:
         except httpx.TransportError:
             return False
         return all(answer.status_code == 200 for answer in answers)
+
+    def _nodes(self) -> int:
+        told = httpx.get(f"{self.url}/api/v0/nodes", timeout=30, headers=self._headers).json()
+        return sum(node["state"] == "ALIVE" for node in told["data"]["result"]["result"])
 
     @property
     def _headers(self) -> dict[str, str]:

@@ -35,6 +35,24 @@ def test_two_workers_train_together(shell: Shell, head: Head) -> None:
     assert generated(shell, head, job["adapter"])
 
 
+def test_on_several_nodes_workers_need_a_storage_that_all_of_them_reach(tmp_path: Path) -> None:
+    bucket = tmp_path / "bucket"
+    with Head(cpus=0) as head, person(head, tmp_path) as shell:
+        head.add_node(cpus=4)
+
+        refused = shell.run("submit", manifest(shell, "bare", workers=2), "--wait", "--yes")
+        stored = f", ray: {{cpu: true, output_uri: 'file://{bucket}'}}"
+        job = trained(shell, manifest(shell, "stored", workers=2, options=stored))
+
+        [run] = job["runs"]
+        ours = bucket / run["key"]
+        assert refused.returncode == 7
+        assert "the cluster has 2 nodes" in refused.stderr
+        assert json.loads((ours / "result.json").read_text())["files"]
+        assert json.loads((ours / "status.json").read_text())["exit_code"] == 0
+        assert generated(shell, head, job["adapter"])
+
+
 def test_a_training_whose_worker_was_killed_ends_with_the_same_bytes(shell: Shell, head: Head) -> None:
     undisturbed = trained(shell, manifest(shell, "calm", workers=2, epochs=30))
     submitted = shell.start("submit", manifest(shell, "killed", workers=2, epochs=30), "--wait", "--yes", "--json")
@@ -53,7 +71,7 @@ def test_a_training_whose_worker_was_killed_ends_with_the_same_bytes(shell: Shel
 
 
 def test_nothing_of_a_stopped_training_lives_on(shell: Shell, head: Head) -> None:
-    submitted = shell.run("submit", manifest(shell, "long", workers=2, epochs=400), "--yes")
+    submitted = shell.run("submit", manifest(shell, "long", workers=2, epochs=100), "--yes")
     assert submitted.returncode == 0, submitted.stderr
     until(lambda: workers(head), within_s=120)
 

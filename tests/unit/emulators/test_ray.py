@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.test_ray import RayBench
+from contract.ray_bench import RayBench
 from ftorch.core.clock import ManualClock
 from ftorch.emulators.adapters import trained_files
 from ftorch.emulators.ray import RayEmulator

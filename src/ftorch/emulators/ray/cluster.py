@@ -44,6 +44,8 @@ class Cluster:
     def __init__(self, clock: Clock, training: Training, *, cpus: float = 64, gpus: float = 8) -> None:
         self.clock = clock
         self.cpus, self.gpus = cpus, gpus
+        self.nodes = 1
+        """How many it says it has; jobs run on one."""
         self.creates: Counter[str] = Counter()
         """Jobs made, by id."""
         self.jobs: dict[str, Job] = {}

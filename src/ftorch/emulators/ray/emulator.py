@@ -1,6 +1,6 @@
 """The dashboard on a port of its own. Refusals are bare text, as Ray's are.
 
-GET  /api/version          GET  /api/cluster_status
+GET  /api/version          GET  /api/cluster_status    GET  /api/v0/nodes
 GET  /api/packages/gcs/{name}    PUT
 POST /api/jobs/            an id that is there is refused with 500
 GET  /api/jobs/            all of them, unpaged
@@ -185,9 +185,15 @@ def _status(cluster: Cluster, _request: Request) -> Reply:
     )
 
 
+def _nodes(cluster: Cluster, _request: Request) -> Reply:
+    nodes = [{"node_id": f"{number:056x}", "state": "ALIVE"} for number in range(cluster.nodes)]
+    return json_reply({"result": True, "msg": "", "data": {"result": {"total": len(nodes), "result": nodes}}})
+
+
 _ROUTES: Mapping[str, Callable[[Cluster, Request], Reply]] = {
     "GET /api/version": _version,
     "GET /api/cluster_status": _status,
+    "GET /api/v0/nodes": _nodes,
     "GET /api/packages/gcs/{name}": _has_package,
     "PUT /api/packages/gcs/{name}": _receive,
     "POST /api/jobs/": _create,

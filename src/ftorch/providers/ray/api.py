@@ -71,6 +71,22 @@ class ClusterStatus(Answer):
     data: Mapping[str, Any] = Field(default_factory=dict)
 
 
+class Node(Answer):
+    state: str
+
+
+class Listed(Answer):
+    result: tuple[Node, ...]
+
+
+class Found(Answer):
+    result: Listed
+
+
+class Nodes(Answer):
+    data: Found
+
+
 class NewJob(BaseModel):
     """The body of a create; a field that Ray does not know is refused there."""
 
@@ -148,6 +164,12 @@ def download(http: Http, node_id: str, name: str, part: Path) -> None:
     """A file among the logs of a node. Ray knows no ranges: what was cut begins anew."""
     part.unlink(missing_ok=True)
     http.download(_FILE, part, params=_where(node_id, name), **_missing(name))
+
+
+def nodes(http: Http) -> int:
+    """How many nodes the cluster has now."""
+    found = http.read("/api/v0/nodes", Nodes, operation="stage").data.result.result
+    return sum(node.state == "ALIVE" for node in found)
 
 
 def cluster_status(http: Http) -> str:

@@ -17,7 +17,7 @@ from ftorch.core.errors import (
 )
 from ftorch.core.ids import installation_of, made_at
 from ftorch.core.paths import Home
-from ftorch.costs.items import EntryKind, LineItem, Quote, SpendSource, Window, time_charge
+from ftorch.costs.items import LineItem, Quote
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import (
     ENDED,
@@ -36,6 +36,7 @@ from ftorch.providers.base import (
 from ftorch.providers.http import Http
 from ftorch.providers.ray import api, orders, readings
 from ftorch.providers.ray.capabilities import CAPABILITIES, CREATE_S
+from ftorch.providers.ray.cost import charge
 from ftorch.providers.ray.files import SessionFiles
 from ftorch.providers.ray.log import KeptLogs, page
 from ftorch.providers.ray.settings import ADDRESS_VARIABLE, TOKEN_VARIABLE, Settings
@@ -88,6 +89,8 @@ class RayProvider:
         output_uri = orders.options(plan).get("output_uri")
         if output_uri:
             check_uri(output_uri, self.name)
+        elif plan.resources.workers > 1:
+            self._check_one_node()
         packed = package(bundle, bundle.folder.with_name("packages"), provider=self.name)
         uri = f"gcs://_ray_pkg_{packed.sha256[:32]}.zip"
         self._bring(uri, packed.path)
@@ -195,7 +198,7 @@ class RayProvider:
         seen = [self._observation(job, is_few=True)] if job else []
         for one in (*seen, *reversed(history)):
             if one.rate is not None and one.billable_from is not None:
-                return (_charge(ref, one),)
+                return (charge(ref, one),)
         return ()
 
     def owned(self, installation: str) -> Iterator[RunRef]:
@@ -240,6 +243,16 @@ class RayProvider:
             return UriFiles(output_uri, key, self.name)
         return SessionFiles(self._http, key, job.driver_node_id, operation)
 
+    def _check_one_node(self) -> None:
+        """The run's folder is read where its driver is, and the workers write it where they are."""
+        if (count := api.nodes(self._http)) > 1:
+            raise RunRejectedError(
+                f"the cluster has {count} nodes, and workers may be on another than the driver of their job",
+                provider=self.name,
+                operation="stage",
+                hint="name a storage that all of them reach: `provider: {name: ray, ray: {output_uri: s3://BUCKET/PREFIX}}`",
+            )
+
     def _bring(self, uri: str, file: Path) -> None:
         """Ray drops a package that no job has used for ten minutes, and all of them when the head starts anew."""
         if api.has_package(self._http, uri):
@@ -279,25 +292,6 @@ class RayProvider:
 
     def _not_found(self, key: str, operation: str) -> RunNotFoundError:
         return RunNotFoundError(f"the cluster has no run {key}", provider=self.name, operation=operation)
-
-
-def _charge(ref: RunRef, seen: Observation) -> LineItem:
-    assert seen.rate is not None
-    assert seen.billable_from is not None
-    period = Window(seen.billable_from, max(seen.billable_to or seen.observed_at, seen.billable_from))
-    return LineItem(
-        source=SpendSource.DECLARED,
-        source_ref=f"{ref.key}/time",
-        kind=EntryKind.PROVISIONAL,
-        amount=time_charge(seen.rate, period),
-        quantity=period.seconds,
-        unit="second",
-        unit_price=seen.rate / 3600,
-        period=period,
-        as_of=period.end,
-        description=f"training on a Ray cluster at the declared rate of {seen.rate} USD per hour",
-        run_key=ref.key,
-    )
 
 
 def _last_line(words: str) -> str:

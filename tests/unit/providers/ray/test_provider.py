@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from contract.test_ray import RayBench
+from contract.ray_bench import RayBench
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import ProviderUnavailableError, RunRejectedError
 from ftorch.emulators.ray import RayEmulator
@@ -62,6 +62,19 @@ def test_without_a_gpu_one_process_takes_a_core(bench: RayBench, emulator: RayEm
     assert (order["entrypoint_num_cpus"], order.get("entrypoint_num_gpus")) == (1, None)
     assert order["runtime_env"]["env_vars"]["FTORCH_USE_GPU"] == "0"
     assert any(line.startswith("trl") for line in order["runtime_env"]["pip"])
+
+
+def test_workers_on_several_nodes_need_a_storage_that_all_of_them_reach(bench: RayBench, emulator: RayEmulator) -> None:
+    emulator.cluster.nodes = 3
+    several = bench.plan.model_copy(update={"resources": Resources(workers=2)})
+
+    with pytest.raises(RunRejectedError, match="the cluster has 3 nodes") as caught:
+        bench.provider.stage(several, bench.bundle)
+
+    assert "output_uri" in (caught.value.hint or "")
+    assert emulator.requests[_PUT] == 0
+    stored = several.model_copy(update={"options": {"ray": {"output_uri": "file:///mnt/runs"}}})
+    assert bench.provider.stage(stored, bench.bundle).ready
 
 
 def test_nothing_of_this_machine_is_in_the_order(bench: RayBench, emulator: RayEmulator, tmp_path: Path) -> None:
