@@ -39,7 +39,7 @@ crash: install
 
 # Machines and sandboxes in real time, minutes each: by hand, since CI stays under an hour.
 rented: install
-	$(BIN)/pytest -p no:cacheprovider tests/oracle/test_lambda_jobs.py tests/crash/test_lambda_*.py tests/crash/test_modal_*.py
+	$(BIN)/pytest $(SPREAD) -p no:cacheprovider tests/oracle/test_lambda_jobs.py tests/crash/test_lambda_*.py tests/crash/test_modal_*.py
 
 # Twenty jobs at once on a real Ray head, heads that are killed, more of several workers: minutes each, so by hand.
 cluster: install $(VENV)/cluster
