@@ -6,6 +6,7 @@ Everything in that network is ended by process id, and nothing else: `ray stop` 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from typing import Self
 
 import httpx
 
-_PORT, _GCS_PORT = 8265, 6379
+_PORT = 8265
 _START_S = 120.0
 _NAMESPACE = Path(__file__).with_name("namespace.py")
 _BLOCK = 1 << 16
@@ -35,6 +36,8 @@ class Head:
         self.folder = Path(tempfile.mkdtemp(prefix="fr-", dir="/tmp"))
         self._cpus = cpus
         self._env = dict(env or {})
+        # Ray looks for a head at its address among all processes of the machine, whatever network they are in.
+        self._gcs_port = random.randint(20_000, 32_000)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._holder: subprocess.Popen[str] | None = None
         self._ray: subprocess.Popen[bytes] | None = None
@@ -71,6 +74,7 @@ class Head:
         """Start the head, and wait until it answers and can take a job."""
         options = f"--num-cpus={self._cpus} --num-gpus=0 --temp-dir={self.folder / 'ray'}"
         where = f"--node-ip-address=127.0.0.1 --dashboard-host=127.0.0.1 --dashboard-port={_PORT}"
+        where += f" --port={self._gcs_port}"
         command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats"]
         with (self.folder / "head.log").open("ab") as log:
             self._ray = self.inside(
@@ -84,7 +88,7 @@ class Head:
 
     def add_node(self, *, cpus: int) -> None:
         """One more node, on this machine: it has the head's folders, and another name."""
-        command = [str(Path(sys.executable).with_name("ray")), "start", f"--address=127.0.0.1:{_GCS_PORT}"]
+        command = [str(Path(sys.executable).with_name("ray")), "start", f"--address=127.0.0.1:{self._gcs_port}"]
         options = [
             "--node-ip-address=127.0.0.1",
             f"--num-cpus={cpus}",

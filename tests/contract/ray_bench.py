@@ -129,7 +129,7 @@ class RayBench(WireBench, DeadlineBench):
 
     def _provider(self, url: str, token: str) -> RayProvider:
         clock = self._manual
-        http = Http("ray", url, clock=clock, key=token, key_variable=TOKEN_VARIABLE, timeout_s=5, create_timeout_s=0.5)
+        http = Http("ray", url, clock=clock, key=token, key_variable=TOKEN_VARIABLE, timeout_s=5, create_timeout_s=2.0)
         self._opened.append(RayProvider(http, url, self._home, clock))
         return self._opened[-1]
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, Self
 
-from ftorch.core.clock import Clock, SystemClock
+from ftorch.core.clock import Clock, SystemClock, from_micros
 from ftorch.core.errors import (
     CredentialsError,
     ProviderUnavailableError,
@@ -15,7 +15,7 @@ from ftorch.core.errors import (
     RunRejectedError,
     SubmitUnknownError,
 )
-from ftorch.core.ids import installation_of, made_at
+from ftorch.core.ids import installation_of
 from ftorch.core.paths import Home
 from ftorch.costs.items import LineItem, Quote
 from ftorch.manifest.plan import Plan
@@ -231,8 +231,7 @@ class RayProvider:
 
     def _waiting(self, job: api.Job, seen: Observation) -> Observation:
         """A job that waits for long says what the cluster has."""
-        since = made_at(job.submission_id or "")
-        if since is None or self._clock.now() - since < _LONG_WAIT:
+        if job.start_time is None or self._clock.now() - from_micros(job.start_time * 1000) < _LONG_WAIT:
             return seen
         said = " ".join(api.cluster_status(self._http).split())
         return readings.with_detail(seen, f"waits for room; {said}" if said else "waits for room")
