@@ -24,6 +24,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "spend": ("spend:spend", "What was spent, from the ledger: by what, when, and why it changed."),
     "bill": ("bill:bill", "Bills: how far they are read; pull, import, explain, assign, close."),
     "ledger": ("spend:ledger", "List the ledger's entries."),
+    "schedule": ("schedule:schedule", "Retrain while nobody watches: add, list, show, pause, trigger, next."),
     "reap": ("reap:reap", "Find and end runs that cost money and that no job answers for."),
     "daemon": ("daemon:daemon", "The process that moves jobs forward: run, start, stop, status."),
     "db": ("db:db", "The database: check, backup, move to a server."),

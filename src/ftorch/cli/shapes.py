@@ -119,6 +119,8 @@ _SHAPES: Mapping[str, tuple[str, bool]] = {
     "history": ("ftorch.jobs.history:JobHistory", False),
     "adapters": ("ftorch.jobs.views:AdapterView", True),
     "adopt": ("ftorch.jobs.adopt:Adoptable", True),
+    "schedules": ("ftorch.schedule.verbs:ScheduleView", True),
+    "schedule": ("ftorch.schedule.verbs:ScheduleView", False),
     "reap": ("ftorch.jobs.reap:ReapReport", False),
     "eval": ("ftorch.jobs.evaluate:EvaluationReport", False),
     "compare": ("ftorch.jobs.compare:Comparison", False),
