@@ -21,7 +21,6 @@ from ftorch.core.errors import CredentialsError, MissingExtraError, NotFinishedE
 from ftorch.core.paths import Home
 from ftorch.jobs.states import CANCELLED
 from ftorch.jobs.views import (
-    AdapterView,
     EventView,
     JobLine,
     JobView,
@@ -32,7 +31,7 @@ from ftorch.jobs.views import (
     pick,
 )
 from ftorch.manifest.places import store_url
-from ftorch.store import JobRow, SqliteStore, Store, Transaction, open_store
+from ftorch.store import SqliteStore, Store, Transaction, open_store
 from ftorch.store.transaction import of_nothing
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from ftorch.costs.compare import Comparison as SpendComparison
     from ftorch.costs.lifetime import LifetimeReport
     from ftorch.costs.report import Scope, SpendReport
+    from ftorch.jobs.adapter_views import AdapterView, PromotionView
     from ftorch.jobs.adopt import Adoptable
     from ftorch.jobs.advice.decision import Decision
     from ftorch.jobs.billing.api import Billing
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ftorch.jobs.reap import ReapReport
     from ftorch.manifest.evaluation import Hosted
     from ftorch.manifest.schema import Manifest
+    from ftorch.notify.api import Notices
     from ftorch.providers.status import ProviderStatus
     from ftorch.schedule.api import Schedules
 
@@ -290,20 +291,44 @@ class Client:
 
     def adapters(self) -> list[AdapterView]:
         """All adapters that came home, newest first."""
-        store = self._existing()
-        return [self._adapter(row) for row in store.jobs() if row.adapter] if store else []
+        from ftorch.jobs.adapter_views import adapter_views
 
-    def adapter(self, job: str) -> AdapterView:
-        """The adapter of a job. Raises NotFinishedError while it has none."""
-        row = pick(self._readable(), job)
-        if row.adapter is None:
-            raise NotFinishedError(
-                f"job {row.id} has no adapter: it is {row.state}", hint=f"run `ftorch wait {row.id}`"
-            )
-        return self._adapter(row)
+        store = self._existing()
+        return adapter_views(store) if store else []
+
+    def adapter(self, reference: str) -> AdapterView:
+        """The adapter of a job, of `name/3`, or the one in service, `name@latest`.
+
+        Raises NotFinishedError where there is none.
+        """
+        from ftorch.jobs.adapter_views import adapter_view
+
+        return adapter_view(self._readable(), reference)
+
+    def promote(self, adapter: str, *, note: str = "") -> AdapterView:
+        """Put a version, `name/3` or a job's, into service, whatever a gate said. Its files are checked first."""
+        from ftorch.jobs.versions import label, promote
+
+        return self.adapter(label(promote(self._opened(), adapter, note=note)))
+
+    def rollback(self, name: str, *, to: int | None = None, note: str = "") -> AdapterView:
+        """Go back to the version that was in service before, or to number `to`; its bytes are checked first.
+
+        Raises UsageError where there is nothing to go back to, ArtifactError where its files were changed.
+        """
+        from ftorch.jobs.versions import label, roll_back
+
+        return self.adapter(label(roll_back(self._opened(), name, to=to, note=note)))
+
+    def promotions(self, name: str) -> Sequence[PromotionView]:
+        """Which versions of a name were in service since when, and why, oldest first."""
+        from ftorch.jobs.adapter_views import promotions
+
+        return promotions(self._readable(), name)
 
     def verify(self, adapter: str) -> AdapterView:
         """Repeat the checks of an adapter's receipt, offline. `adapter` is a job or a folder. Raises ArtifactError."""
+        from ftorch.jobs.adapter_views import AdapterView
         from ftorch.jobs.receipt import verify
 
         folder = Path(adapter)
@@ -380,6 +405,13 @@ class Client:
         from ftorch.schedule.api import Schedules
 
         return Schedules(self._opened, self._existing, self._cwd)
+
+    @property
+    def notices(self) -> Notices:
+        """What people are told: `list`, `test`."""
+        from ftorch.notify.api import Notices
+
+        return Notices(self._opened, self._existing, self._cwd, self._env)
 
     def spend(
         self,
@@ -544,12 +576,6 @@ class Client:
         if store is None:
             raise UsageError(f"nothing was ever submitted in {self.home.root}", hint="run `ftorch submit MANIFEST`")
         return store
-
-    def _adapter(self, row: JobRow) -> AdapterView:
-        from ftorch.jobs.receipt import read_receipt
-
-        folder = Path(row.adapter or "")
-        return AdapterView(row.id, row.name, folder, read_receipt(folder))
 
     def _deadline(self, timeout: str | float | None) -> float | None:
         if timeout is None:

@@ -201,7 +201,7 @@ def _last(view: ScheduleView) -> str:
 
 
 def _lines(view: ScheduleView) -> Mapping[str, str]:
-    rule = f"{view.cron} in {view.timezone}, jitter up to {int(view.jitter.total_seconds())} s"
+    rule = f"{view.cron} in {view.timezone}, jitter up to {view.jitter_s} s"
     found = {
         "schedule": f"{view.name}, {view.state}",
         "manifest": str(view.manifest) + (" (its block says otherwise by now)" if view.differs else ""),

@@ -74,7 +74,7 @@ def _days(spec: CronSim, day: date) -> Iterator[date]:
 
 
 def _moments(wall: datetime, zone: ZoneInfo, *, moves: bool) -> Iterator[datetime]:
-    """When a clock on the wall shows this time: never, once or twice. A fixed one comes once, after a gap if need be."""
+    """When a clock on the wall shows this time: never, once or twice. A fixed one comes once, after a gap if need."""
     shown = [moment for fold in (0, 1) if (moment := _shown(wall, zone, fold)) is not None]
     while not shown and not moves:
         wall += _MINUTE

@@ -28,6 +28,8 @@ from ftorch.jobs.meter import metered
 from ftorch.jobs.rights import Alone, Rights, Shared
 from ftorch.jobs.sign import Sign
 from ftorch.manifest.credentials import secret_values
+from ftorch.manifest.settings import load_settings
+from ftorch.notify.teller import Teller
 from ftorch.schedule.retrain import Retrain
 from ftorch.schedule.scheduler import Scheduler
 from ftorch.store import sql
@@ -96,7 +98,7 @@ class Daemon:
             # Only from here on nothing can keep us from working: `daemon start` waits for this.
             self._sign.show(stays=self._stays)
             with Watchdog(self._context.clock, self._context.store.is_stuck) as watchdog, self._rights() as rights:
-                self._beside = Beside(Scheduler(self._context, rights, Retrain(self._context)))
+                self._beside = self._others(rights)
                 self._work(self._engine(rights), rights, watchdog)
         finally:
             if server is not None:
@@ -116,6 +118,12 @@ class Daemon:
                 raise
             log.warning("metrics are not served", error=error.message, hint=error.hint)
             return None
+
+    def _others(self, rights: Rights) -> Beside:
+        """Schedules and notices. Slow work is metered by nobody: it calls no provider."""
+        channels = load_settings(self._cwd, self._context.env).notify
+        retrain = Retrain(self._context)
+        return Beside(Scheduler(self._context, rights, retrain), Teller(self._context, channels))
 
     def _engine(self, rights: Rights) -> Engine:
         if self._metrics is None:

@@ -5,26 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from ftorch.core.money import Money, exact
 from ftorch.jobs.context import Context
+from ftorch.manifest.notify import NoticeKind
 from ftorch.store import NoticeRow, Transaction, schedule_sql
-
-
-class NoticeKind(StrEnum):
-    """Why somebody is told."""
-
-    FINISHED = "finished"
-    FAILED = "failed"
-    PROMOTED = "promoted"
-    REFUSED = "refused"
-    UNKNOWN = "unknown"
-    OVER_BUDGET = "over_budget"
-    BILL = "bill"
-    CROSSOVER = "crossover"
-    CHANGED = "changed"
-    TEST = "test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +49,6 @@ def tell(context: Context, tx: Transaction, notice: Notice) -> None:
 
 def _money(amount: Money | None) -> dict[str, str] | None:
     return None if amount is None else {"amount": exact(amount.amount), "currency": amount.currency}
+
+
+__all__ = ["Notice", "NoticeKind", "tell"]

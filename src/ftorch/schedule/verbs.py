@@ -55,7 +55,7 @@ class ScheduleView:
     when: Sequence[Any]
     misfire: str
     overlap: str
-    jitter: timedelta
+    jitter_s: int
     next_at: datetime | None
     budget: Mapping[str, str] | None
     differs: bool
@@ -216,7 +216,7 @@ def _view(store: Store, row: ScheduleRow, *, most: int) -> ScheduleView:
         when=plain["when"],
         misfire=rule.misfire,
         overlap=rule.overlap,
-        jitter=rule.jitter,
+        jitter_s=int(rule.jitter.total_seconds()),
         next_at=row.next_at if row.state == ScheduleState.ACTIVE else None,
         budget=plain["budget"],
         differs=_differs(row, rule),

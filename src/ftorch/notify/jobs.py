@@ -1,0 +1,83 @@
+"""What is told of jobs: read from their events, in the order in which they were committed, each once."""
+
+from __future__ import annotations
+
+from ftorch.core.money import Money
+from ftorch.costs import ledger
+from ftorch.jobs.context import Context
+from ftorch.jobs.notices import Notice, NoticeKind, tell
+from ftorch.jobs.states import JobReason
+from ftorch.store import EventRow, JobRow, Transaction, schedule_sql, sql
+
+_CURSOR = "notices/events"
+_KINDS = {
+    "job succeeded": NoticeKind.FINISHED,
+    "job failed": NoticeKind.FAILED,
+    "job cancelled": NoticeKind.FAILED,
+    "job lost": NoticeKind.FAILED,
+    "failed": NoticeKind.FAILED,
+    "lost": NoticeKind.FAILED,
+    "job unknown": NoticeKind.UNKNOWN,
+    "over budget": NoticeKind.OVER_BUDGET,
+}
+_HINTS = {
+    NoticeKind.FINISHED: "ftorch adapters verify {job}",
+    NoticeKind.FAILED: "ftorch logs {job}",
+    NoticeKind.UNKNOWN: "look at the provider, then ftorch jobs retry {job} or ftorch cancel {job}",
+    NoticeKind.OVER_BUDGET: "ftorch jobs show {job}",
+}
+
+
+def gather(context: Context) -> int:
+    """Make notices of what has happened to jobs since the last time; returns how many events that were.
+
+    The first time nothing is told: what was over before is no news.
+    """
+    reader = context.store.read()
+    after = reader.scalar(sql.GET_META, key=_CURSOR)
+    if after is not None and not reader.many(EventRow, schedule_sql.ENDS_SINCE, after=int(after)):
+        return 0
+    return context.store.write(lambda tx: _gather(context, tx))
+
+
+def _gather(context: Context, tx: Transaction) -> int:
+    known = tx.scalar(sql.GET_META, key=_CURSOR)
+    if known is None:
+        tx.put_meta(_CURSOR, str(tx.scalar(schedule_sql.LAST_EVENT)))
+        return 0
+    events = tx.many(EventRow, schedule_sql.ENDS_SINCE, after=int(known))
+    for event in events:
+        job = tx.one(JobRow, sql.JOB, id=event.job_id)
+        if job is not None:
+            tell(context, tx, _notice(tx, job, event))
+    if events:
+        tx.put_meta(_CURSOR, str(events[-1].seq))
+    return len(events)
+
+
+def _notice(tx: Transaction, job: JobRow, event: EventRow) -> Notice:
+    kind = _KINDS[event.event]
+    if kind is NoticeKind.FAILED and job.reason == JobReason.OVER_BUDGET:
+        kind = NoticeKind.OVER_BUDGET
+    word = event.event.removeprefix("job ")
+    return Notice(
+        kind=kind,
+        subject=f"event/{event.seq}",
+        title=f"{job.name}: job {job.id} {'is ' if word in ('unknown', 'lost', 'over budget') else ''}{word}",
+        text=": ".join(
+            filter(None, (job.reason if kind is not NoticeKind.FINISHED else "", event.detail or job.detail))
+        ),
+        hint=_HINTS[kind].format(job=job.id),
+        job_id=job.id,
+        dollars={
+            "spend": Money.from_micro(ledger.spent_micro(tx, job.id)),
+            "held": Money.from_micro(ledger.held_micro(tx, job.id)),
+            "estimate": _money(job.estimate_micro),
+            "limit": _money(job.limit_micro),
+        },
+        about={"name": job.name, "provider": job.provider},
+    )
+
+
+def _money(micro: int | None) -> Money | None:
+    return None if micro is None else Money.from_micro(micro)
