@@ -17,9 +17,10 @@ from ftorch.core import log as logging
 from ftorch.core.errors import FtorchError, UsageError
 from ftorch.core.host import host_id
 from ftorch.daemon.beside import Beside, Outlook
+from ftorch.daemon.health import Pulse
 from ftorch.daemon.heap import share_heap
 from ftorch.daemon.leave import Leaving
-from ftorch.daemon.watch import serve_metrics
+from ftorch.daemon.watch import serve_health, serve_metrics
 from ftorch.daemon.watchdog import Watchdog
 from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine, Tick
@@ -35,6 +36,7 @@ from ftorch.schedule.scheduler import Scheduler
 from ftorch.store import sql
 
 if TYPE_CHECKING:
+    from ftorch.daemon.health import HealthServer
     from ftorch.daemon.metrics import Metrics, Server
 
 _BUSY_S = 1.0
@@ -58,6 +60,7 @@ class Daemon:
         self._leaving = Leaving(self._stop)
         self._sign = Sign(context.home)
         self._beside = Beside()
+        self._pulse = Pulse(context.clock)
 
     def run(self) -> None:
         """Lead and work. Raises UsageError when another daemon leads this installation."""
@@ -91,17 +94,16 @@ class Daemon:
     def _work_watched(self) -> None:
         """Work under our sign and the watchdog, which also looks after the way out, with the numbers served."""
         self._sign.show(stays=False)
-        server = None
+        servers: list[Server | HealthServer] = []
         try:
-            server = self._serve()
-            self._metrics = server.metrics if server else None
+            self._serve(servers)
             # Only from here on nothing can keep us from working: `daemon start` waits for this.
             self._sign.show(stays=self._stays)
             with Watchdog(self._context.clock, self._context.store.is_stuck) as watchdog, self._rights() as rights:
                 self._beside = self._others(rights)
                 self._work(self._engine(rights), rights, watchdog)
         finally:
-            if server is not None:
+            for server in servers:
                 server.stop()
             self._sign.take_down()
 
@@ -109,15 +111,18 @@ class Daemon:
     def _stays(self) -> bool:
         return not self._until_idle and not self._once
 
-    def _serve(self) -> Server | None:
+    def _serve(self, servers: list[Server | HealthServer]) -> None:
         """A daemon that a submit has started goes on without: nobody would see it fail, and paid runs need it."""
         try:
-            return serve_metrics(self._context, self._cwd)
+            if (numbers := serve_metrics(self._context, self._cwd)) is not None:
+                servers.append(numbers)
+                self._metrics = numbers.metrics
+            if (health := serve_health(self._context, self._cwd, self._pulse)) is not None:
+                servers.append(health)
         except FtorchError as error:
             if not self._until_idle:
                 raise
             log.warning("metrics are not served", error=error.message, hint=error.hint)
-            return None
 
     def _others(self, rights: Rights) -> Beside:
         """Schedules and notices. Slow work is metered by nobody: it calls no provider."""
@@ -152,6 +157,7 @@ class Daemon:
         self._beside.wakes(engine.progressed.set)
         while not self._stop.is_set():
             watchdog.feed()
+            self._pulse.beat()
             if self._pass(engine, rights):
                 break
         if self._stop.is_set():

@@ -163,7 +163,9 @@ def _labels(value: object) -> object:
 class Dataset(Frozen):
     """Where the rows are, how they are written, and which of them never leave for training."""
 
-    path: str = Field(min_length=1, description="a .jsonl or .csv file, relative to the manifest")
+    path: str = Field(
+        min_length=1, description="a .jsonl or .csv file, relative to the manifest, or a URL that fsspec opens"
+    )
     format: DataFormat = Field(DataFormat.AUTO, description="how its rows are written")
     columns: Columns | None = Field(None, description="for csv, and for flat jsonl rows")
     system: str | None = Field(None, description="system message for rows that bring none")

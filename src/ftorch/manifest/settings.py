@@ -55,6 +55,9 @@ class Cap(Frozen):
 class Daemon(Frozen):
     """How the daemon works on this machine."""
 
+    health_port: Whole | None = Field(
+        None, ge=0, le=65_535, description="/healthz on 127.0.0.1 for whoever watches it; not served when not given"
+    )
     metrics_port: Whole | None = Field(
         None, ge=0, le=65_535, description="the daemon's numbers for Prometheus on 127.0.0.1; not served when not given"
     )

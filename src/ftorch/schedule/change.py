@@ -66,7 +66,7 @@ def news(
     """What is told about an occurrence: each kind of news once."""
     return Notice(
         kind=kind,
-        subject=f"occurrence/{occurrence.id}/{kind}",
+        subject=f"occurrence/{occurrence.job_id or occurrence.id}/{kind}",
         title=title,
         text=text,
         hint=hint,

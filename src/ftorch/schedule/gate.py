@@ -70,18 +70,19 @@ def judge(context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow) ->
 
 
 def _judged(context: Context, job: JobRow, serving: VersionRow | None, rule: Promote) -> Judgement:
-    """The first look that does not pass decides; what the looks found is kept with the job."""
-    said: list[str] = []
-    newest: str | None = None
+    """One look that fails decides; else one that is inconclusive. What the looks found is kept with the job."""
+    passed = "nothing was in service, and no gate is asked"
+    judgement = Judgement(Verdict.PASS, passed, None)
     for report in _looks(context, job, serving, rule):
-        newest = report.id
         gate = report.comparison.gate
         assert gate is not None
-        said += map(str, gate.checks)
-        if gate.verdict is not Verdict.PASS:
-            failing = [str(check) for check in gate.checks if check.verdict is not Verdict.PASS]
-            return Judgement(gate.verdict, "; ".join(failing), newest)
-    return Judgement(Verdict.PASS, "; ".join(said) or "nothing was in service, and no gate is asked", newest)
+        words = "; ".join(str(check) for check in gate.checks if check.verdict is gate.verdict)
+        if gate.verdict is Verdict.FAIL:
+            return Judgement(gate.verdict, words, report.id)
+        if judgement.verdict is Verdict.PASS:
+            before = "" if gate.verdict is not Verdict.PASS or judgement.words == passed else f"{judgement.words}; "
+            judgement = Judgement(gate.verdict, before + words, report.id)
+    return judgement
 
 
 def _looks(context: Context, job: JobRow, serving: VersionRow | None, rule: Promote) -> Iterator[EvaluationReport]:

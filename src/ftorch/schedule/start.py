@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from ftorch.core.errors import BudgetError, Fault, FtorchError, ManifestError
+from ftorch.core.money import Money
 from ftorch.costs.budget import Limit
 from ftorch.costs.estimate import Estimate
+from ftorch.data.remote import brought
 from ftorch.jobs.admit import admit
 from ftorch.jobs.context import Context
-from ftorch.jobs.notices import NoticeKind
+from ftorch.jobs.notices import Notice, NoticeKind
 from ftorch.jobs.plan import Resolved
 from ftorch.jobs.planner import Planner
 from ftorch.jobs.preview import PlanView
@@ -53,6 +56,8 @@ def look(context: Context, schedule: ScheduleRow) -> Looked:
     """The schedule's manifest as it is now; its folder's `ftorch.toml` counts."""
     path = Path(schedule.manifest_path)
     manifest = load_manifest(path)
+    # Once: a dataset that lies elsewhere is not brought here again when its rows are read.
+    manifest = manifest.model_copy(update={"dataset": brought(manifest.dataset, context.home)})
     if manifest.name != schedule.name:
         words = f"is {manifest.name!r} now; the schedule is that of {schedule.name!r}"
         hint = f"run `ftorch schedule remove {schedule.name}`, then `ftorch schedule add {path}`"
@@ -95,7 +100,10 @@ def _submit(context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow, 
     along = Along(context, schedule, occurrence, looked.rule, looked.next_seen, why)
     standing = take_in(along, view.resolved, view.estimate)
     if standing is not None:
-        _skip(context, schedule, occurrence, looked.next_seen, f"{why}; but job {standing.id} has this very plan")
+        words = f"{why}; but job {standing.id} has this very plan"
+        title = f"{schedule.name}: something changed, and there is nothing to train"
+        told = news(NoticeKind.CHANGED, schedule, occurrence, title, words, dollars={"spend": Money(Decimal(0))})
+        _skip(context, schedule, occurrence, looked.next_seen, words, told)
 
 
 def take_in(along: Along, resolved: Resolved, estimate: Estimate | None) -> JobRow | None:
@@ -111,12 +119,17 @@ def take_in(along: Along, resolved: Resolved, estimate: Estimate | None) -> JobR
 
 
 def _skip(
-    context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow, seen: Mapping[str, Any], words: str
+    context: Context,
+    schedule: ScheduleRow,
+    occurrence: OccurrenceRow,
+    seen: Mapping[str, Any],
+    words: str,
+    notice: Notice | None = None,
 ) -> None:
     """Nothing to train: nothing is spent, and the next look begins from here."""
 
     def change(tx: Transaction) -> None:
-        if end_in(context, tx, occurrence, State.SKIPPED, Reason.UNCHANGED, words):
+        if end_in(context, tx, occurrence, State.SKIPPED, Reason.UNCHANGED, words, notice=notice):
             _keep_seen(tx, schedule, seen)
 
     context.store.write(change)

@@ -40,7 +40,7 @@ class Looked:
     @cached_property
     def resolved(self) -> Resolved:
         """The data checked and counted. Raises what `plan` raises."""
-        return self.planner.resolve(self.path)
+        return self.planner.resolve(self.manifest)
 
     @cached_property
     def baseline(self) -> JobRow | None:
