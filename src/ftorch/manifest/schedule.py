@@ -83,9 +83,17 @@ class Schedule(Frozen):
         "once", description="what to do about times that were slept through: nothing, one job, or one for each"
     )
     misfire_max: Whole = Field(10, ge=1, le=100, description="with misfire: all, how many are made up for")
-    grace: Duration = Field(timedelta(minutes=5), description="how late a time may be seen and still be on time")
+    grace: Duration = Field(
+        timedelta(minutes=5),
+        description="how late a time may be seen and still be on time",
+        json_schema_extra={"default": "5m"},
+    )
     overlap: Literal["skip", "queue_one"] = Field("skip", description="what to do while the last job still runs")
-    jitter: Duration = Field(timedelta(0), description="start up to this much later, each time by its own fixed part")
+    jitter: Duration = Field(
+        timedelta(0),
+        description="start up to this much later, each time by its own fixed part",
+        json_schema_extra={"default": "0s"},
+    )
     budget: PeriodBudget | None = Field(None, description="what its jobs may cost in a period")
     promote: Promote = Field(Promote(), description="what the new adapter must show to take the old one's place")
 

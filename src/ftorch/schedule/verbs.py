@@ -66,7 +66,8 @@ class ScheduleView:
 def add(context: Context, path: Path, changes: Mapping[str, Any]) -> ScheduleView:
     """Add a manifest's schedule, or take over its new rule; `changes` stand over the manifest's block.
 
-    Times before now are not made up for. Raises ManifestError where there is no rule or it makes no sense.
+    New times are not made up for where they lie before now. Raises ManifestError where there is no rule, or UsageError
+    where a change makes no sense.
     """
     manifest = load_manifest(path)
     rule = rule_of(manifest, path, changes)
@@ -90,11 +91,17 @@ def add(context: Context, path: Path, changes: Mapping[str, Any]) -> ScheduleVie
         if known is None:
             tx.insert(schedule_sql.ADD_SCHEDULE, row)
         else:
-            names = ("manifest_path", "host", "rule", "watched_until", "next_at")
-            tx.change("schedules", known, **{name: getattr(row, name) for name in names})
+            tx.change("schedules", known, **{name: getattr(row, name) for name in _taken_over(known, rule)})
 
     context.store.write(change)
     return show(context.store, manifest.name)
+
+
+def _taken_over(known: ScheduleRow, rule: Schedule) -> tuple[str, ...]:
+    """To add the same times again loses none that has just passed: a CI service adds its schedule on every run."""
+    then = Schedule.model_validate_json(known.rule)
+    same = (then.cron, then.timezone) == (rule.cron, rule.timezone)
+    return ("manifest_path", "host", "rule", *(() if same else ("watched_until", "next_at")))
 
 
 def rule_of(manifest: Manifest, path: Path, changes: Mapping[str, Any]) -> Schedule:

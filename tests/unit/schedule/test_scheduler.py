@@ -124,6 +124,26 @@ def test_to_add_a_schedule_again_takes_over_the_new_rule(bench: Bench) -> None:
     assert (found.cron, found.timezone, found.differs) == ("30 4 * * *", "Europe/Paris", True)
 
 
+def test_to_add_the_same_times_again_loses_none_that_has_just_passed(bench: Bench) -> None:
+    bench.add()
+    bench.clock.advance(3700)
+
+    bench.add(misfire="skip")
+    bench.look()
+
+    assert outcomes(bench) == [("started", None)]
+
+
+def test_new_times_are_not_made_up_for(bench: Bench) -> None:
+    bench.add()
+    bench.clock.advance(3700)
+
+    bench.add(cron="30 * * * *")
+    bench.look()
+
+    assert bench.occurrences() == []
+
+
 def test_a_removed_schedule_leaves_its_jobs_and_its_name(bench: Bench) -> None:
     bench.add()
     bench.pass_hour()
