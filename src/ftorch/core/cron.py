@@ -4,7 +4,7 @@ A job at a fixed time runs once a day: at the first of two 02:30, and right afte
 whose minute or hour begins with `*` runs whenever the clock on the wall shows a time that fits.
 
 cronsim reads the five fields and knows which days fit. The times of a day are ours: cronsim counts forward in hours,
-and where the clocks change by half an hour (Australia/Lord_Howe) it misses one and finds one too many. See ADR 0016.
+and where the clocks change by half an hour (Australia/Lord_Howe) it misses one and finds one too many. See ADR 0017.
 """
 
 from __future__ import annotations
