@@ -22,14 +22,18 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One process per core, up to four, and a file's tests in one of them. A run by hand, `.venv/bin/pytest FILE`, has one.
+SPREAD := -n auto --maxprocesses 4 --dist loadfile
+
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest $(SPREAD)
 
 test-slow: install
-	$(BIN)/pytest -p no:cacheprovider tests/oracle --ignore=tests/oracle/test_lambda_jobs.py
+	$(BIN)/pytest $(SPREAD) -p no:cacheprovider tests/oracle --ignore=tests/oracle/test_lambda_jobs.py
 
+# The six cells of the table are spread test by test: one file holds most of the work.
 crash: install
-	$(BIN)/pytest -p no:cacheprovider tests/crash --ignore-glob='*/test_lambda_*' --ignore-glob='*/test_modal_*'
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist load -p no:cacheprovider tests/crash --ignore-glob='*/test_lambda_*' --ignore-glob='*/test_modal_*'
 
 # Machines and sandboxes in real time, minutes each: by hand, since CI stays under an hour.
 rented: install

@@ -28,6 +28,7 @@ from ftorch.emulators.modal import (
     Service,
 )
 from ftorch.emulators.modal.bill import Row
+from ftorch.emulators.modal.sandboxes import OOM_EXIT
 from ftorch.emulators.modal.volumes import Volume
 from ftorch.emulators.server import Fault
 from ftorch.jobs.bundle import make_bundle
@@ -99,8 +100,10 @@ class _Job:
 class StandIn:
     """Runs no process: boots for 5 s, then 12 steps of 5 s each, a checkpoint at every fourth."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, exhausts_at: int | None = None) -> None:
         self._clock = clock
+        self._exhausts_at = exhausts_at
+        """The step at which the kernel ends the trainer, for want of memory."""
         self._jobs: dict[str, _Job] = {}
 
     def start(self, container: Container, told: Callable[[str], None], ended: Callable[[int], None]) -> None:
@@ -135,6 +138,10 @@ class StandIn:
         if worked_s >= spec["max_duration_s"] and step < STEPS:
             self._event(job, "interrupted", reason="deadline", step=step)
             self._end(job, 75)
+            return
+        if self._exhausts_at is not None and step >= self._exhausts_at:
+            self._step(job, self._exhausts_at)
+            self._end(job, OOM_EXIT)
             return
         self._step(job, step)
         if step == STEPS:
@@ -242,6 +249,12 @@ class ModalBench(WireBench, DeadlineBench, BillsBench, StagesBench):
         self.service.preempt(self.sandbox(ref))
         return self.until(RunState.STOPPED, ref)
 
+    def crash(self, ref: RunRef, code: int) -> None:
+        """Its processes end, of themselves and without a word."""
+        sandbox = self.sandbox(ref)
+        self._work.kill(sandbox.id, is_committed=True)
+        self.service.ended(sandbox, code)
+
     def damage(self, ref: RunRef) -> None:
         path = f"runs/{ref.key}/out/adapter/{_WEIGHTS}"
         content = self.volume.read(path)
@@ -289,7 +302,7 @@ class ModalBench(WireBench, DeadlineBench, BillsBench, StagesBench):
     def unreachable(self) -> Provider:
         return self.provider_at("http://127.0.0.1:1", TOKEN_ID, TOKEN_SECRET, deadline_s=1.0)
 
-    def with_refused_key(self) -> Provider:
+    def with_refused_key(self) -> ModalProvider:
         return self.provider_at(self._emulator.url, TOKEN_ID, "as-that-has-expired")
 
     def of_another_account(self) -> Provider:

@@ -10,6 +10,7 @@ import pytest
 from contract.bills_contract import BillsContract, CreditsContract
 from contract.keys_contract import MarkedRunsContract
 from contract.provider_contract import ProviderContract
+from contract.stages_contract import StagesContract
 from contract.together_bench import TogetherBench
 from contract.wire_contract import HttpAnswersContract, RangesContract, StatusWordsContract, WireContract
 from ftorch.core.clock import ManualClock
@@ -53,6 +54,10 @@ class TestTogetherStatusWords(StatusWordsContract):
 
 class TestTogetherAnswers(HttpAnswersContract):
     """Together speaks HTTP."""
+
+
+class TestTogetherStages(StagesContract):
+    """Files stay until somebody deletes them."""
 
 
 class TestTogetherRanges(RangesContract):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.bills_contract import BillsBench, Expected
+from contract.stages_contract import StagesBench
 from contract.wire_contract import RETRY_AFTER_S, Traffic, WireBench, WireFault
 from ftorch.core.clock import ManualClock
 from ftorch.costs.items import Window
@@ -20,7 +21,7 @@ from ftorch.emulators.together.strangers import add_strangers
 from ftorch.jobs.bundle import make_bundle
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import BaseModelRef, RetryEvent
-from ftorch.providers.base import Bills, Bundle, Observation, Provider, RunRef, RunState
+from ftorch.providers.base import Bills, Bundle, Observation, Provider, RunRef, RunState, Stages
 from ftorch.providers.http import Http
 from ftorch.providers.together import api, bills
 from ftorch.providers.together.provider import TogetherProvider
@@ -57,7 +58,7 @@ _PAGE = 2
 """Windows in a page of the bill."""
 
 
-class TogetherBench(WireBench, BillsBench):
+class TogetherBench(WireBench, BillsBench, StagesBench):
     """Together in memory; time passes when it is told to."""
 
     killed = (RunState.FAILED, RetryEvent.PROVIDER_ERROR)
@@ -78,6 +79,8 @@ class TogetherBench(WireBench, BillsBench):
             key=KEY,
         )
         self.bills: Bills = provider
+        self.stages: Stages = provider
+        self.stages_of_another: Stages = self.provider_at(emulator.url, OTHER_KEY)
 
     @property
     def key_variable(self) -> str:
@@ -142,6 +145,12 @@ class TogetherBench(WireBench, BillsBench):
 
     def of_another_account(self) -> Provider:
         return self.provider_at(self._emulator.url, OTHER_KEY)
+
+    def fill_content(self) -> int:
+        self.staged()
+        for number in range(3):
+            self.service.files.keep(ORGANISATION, f'{{"text": "row {number}"}}\n'.encode())
+        return sum(1 for _ in self.service.files.of(ORGANISATION))
 
     def fill(self) -> Expected:
         self.service.bill_page_limit = _PAGE

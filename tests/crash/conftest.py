@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,11 @@ class Hits:
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
         self.lives = 0
+
+    def add(self, counts: Sequence[tuple[Sequence[str], int]], lives: int) -> None:
+        """Take over what another process of the same session has counted."""
+        self.counts.update({(one[0], one[1], one[2], one[3]): n for one, n in counts})
+        self.lives += lives
 
     def note(self, store: str, kind: str, world: World) -> None:
         """Count the deaths of one world."""
@@ -50,15 +56,34 @@ def server() -> Iterator[Server]:
         yield running
 
 
+def _noted(config: pytest.Config) -> Hits:
+    return config.stash.setdefault(_NOTED, Hits())
+
+
 @pytest.fixture(scope="session")
 def hits(pytestconfig: pytest.Config) -> Hits:
-    noted = Hits()
-    pytestconfig.stash[_NOTED] = noted
-    return noted
+    return _noted(pytestconfig)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where the session is spread over processes, each hands its counts to the one that prints the table."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        noted = _noted(session.config)
+        output["deaths"] = {
+            "counts": [[[str(word) for word in one], n] for one, n in noted.counts.items()],
+            "lives": noted.lives,
+        }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    if told := getattr(node, "workeroutput", {}).get("deaths"):
+        _noted(node.config).add(**told)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if noted := config.stash.get(_NOTED, None):
+    if (noted := _noted(config)).lives:
         terminalreporter.section("deaths")
         for line in noted.lines():
             terminalreporter.write_line(line)

@@ -46,6 +46,7 @@ STORIES: Mapping[str, Mapping[str, Any]] = {
     "it finishes unseen in a workspace without statistics": {"away_s": 3600.0, "has_statistics": False},
     "its machine is taken away": {"preempt": True},
     "it is cancelled": {"cancel": True},
+    "it wants more memory than there is": {"exhausts_at": 6},
 }
 
 
@@ -83,12 +84,15 @@ class ModalWorld:
     """Without them a run is charged by measured time, which knows nothing of its boot."""
     preempt: bool = False
     cancel: bool = False
+    exhausts_at: int | None = None
+    """The step at which its memory gives out, in every run."""
     lives: int = 1
     clock: ManualClock = field(default_factory=ManualClock)
 
     def live(self) -> None:
         self.folder.mkdir(parents=True)
-        with ModalEmulator(self.clock, folder=self.folder / "modal", work=StandIn(self.clock)) as self.emulator:
+        work = StandIn(self.clock, self.exhausts_at)
+        with ModalEmulator(self.clock, folder=self.folder / "modal", work=work) as self.emulator:
             self._live()
 
     def _live(self) -> None:
@@ -143,6 +147,8 @@ class ModalWorld:
 
     @property
     def _wanted(self) -> tuple[str, ...]:
+        if self.exhausts_at is not None:
+            return ("failed",)
         # Who asks for the end may die first, and the training ends meanwhile: its adapter is paid for and comes home.
         was_too_late = any(one.status is Status.SUCCESS for one in self.sandboxes)
         return ("cancelled",) if self.cancel and not was_too_late else ("succeeded",)
@@ -210,3 +216,16 @@ def test_a_death_at_any_call_costs_nothing_and_loses_nothing(story: str, tmp_pat
     assert wrong == {}
     assert len(deaths) > 20
     assert any(name.startswith("create") for name in undisturbed.fate.passed)
+
+
+def test_out_of_memory_at_the_same_step_twice_ends_the_job_with_the_reason(tmp_path: Path) -> None:
+    world = ModalWorld(tmp_path / "world", Fate(), exhausts_at=6)
+
+    world.live()
+
+    job, runs, _ = world.rows
+    assert world.faults() == []
+    assert [(run.state, run.exit_code) for run in runs] == [("stopped", 137), ("failed", 137)]
+    assert runs[1].resume_from == runs[0].key
+    assert job.reason == "training_failed"
+    assert "killed at step 6 again, as the run before: out of memory; raise provider.modal.memory_gib" in runs[1].detail

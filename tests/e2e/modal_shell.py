@@ -16,7 +16,7 @@ from typing import Any
 from e2e.shell import MANIFEST, ROOT, Shell, furnish
 from ftorch.core.money import Money
 from ftorch.emulators.clock import FastClock
-from ftorch.emulators.modal import TOKEN_ID, TOKEN_SECRET, WORKSPACE, ModalEmulator, Sandbox
+from ftorch.emulators.modal import WORKSPACE, ModalEmulator, Sandbox
 from ftorch.emulators.modal.work import Processes
 
 _REVISION = "0" * 40
@@ -82,8 +82,7 @@ def modal_shell(folder: Path, hub: Path | None = None) -> Iterator[ModalShell]:
     root.mkdir()
     env = {"HF_HOME": str(hub)} if hub else {}
     with ModalEmulator(FastClock(), folder=root, work=Processes(root, env)) as emulator:
-        variables = {"MODAL_SERVER_URL": emulator.url, "MODAL_TOKEN_ID": TOKEN_ID, "MODAL_TOKEN_SECRET": TOKEN_SECRET}
-        shell = Shell(folder, env={**variables, "MODAL_CONFIG_PATH": str(folder / "no-modal.toml")})
+        shell = Shell(folder, env={**emulator.variables, "MODAL_CONFIG_PATH": str(folder / "no-modal.toml")})
         yield ModalShell(shell, emulator)
         shell.end_all()
     assert emulator.unserved == set()

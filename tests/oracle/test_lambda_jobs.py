@@ -15,7 +15,7 @@ import pytest
 
 from e2e.shell import ROOT, Shell, kill, until
 from ftorch.emulators.clock import FastClock
-from ftorch.emulators.lambda_cloud.emulator import KEY, SWITCH_KEY, LambdaEmulator
+from ftorch.emulators.lambda_cloud.emulator import LambdaEmulator
 
 _LONGEST_S = 280.0
 
@@ -34,16 +34,7 @@ def emulator(tmp_path: Path) -> Iterator[LambdaEmulator]:
 def shell(tmp_path: Path, emulator: LambdaEmulator) -> Iterator[Shell]:
     folder = tmp_path / "desk"
     shutil.copytree(ROOT / "jobs", folder)
-    made = Shell(
-        folder,
-        {
-            "LAMBDA_API_KEY": KEY,
-            "LAMBDA_DEADMAN_API_KEY": SWITCH_KEY,
-            "LAMBDA_API_BASE": emulator.api,
-            "LAMBDA_SSH_USER": emulator.service.user,
-            "LAMBDA_SSH_PORT": str(emulator.service.port),
-        },
-    )
+    made = Shell(folder, dict(emulator.variables))
     yield made
     made.end_all()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,74 @@ if TYPE_CHECKING:
     from ftorch.emulators.server import Emulator
     from ftorch.emulators.training import Training
 
-_EMULATORS = {"together": "Together's fine-tuning API, with its files, its jobs and its bill"}
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What its user asked for; `train` is None where they did not say."""
+
+    port: int
+    speed: float
+    train: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """One provider in a box."""
+
+    words: str
+    package: str
+    """Of the extra of the same name; without it the box does not open."""
+    opened: Callable[[_Wanted], Emulator]
+
+
+def _lambda(wanted: _Wanted) -> Emulator:
+    from ftorch.core.errors import UsageError
+    from ftorch.emulators.boxes.box import find_sshd
+    from ftorch.emulators.clock import FastClock
+    from ftorch.emulators.lambda_cloud.emulator import LambdaEmulator
+
+    if find_sshd() is None:
+        words = "the emulator 'lambda' gives each machine an OpenSSH server, and there is none here"
+        raise UsageError(words, hint="run `apt-get install openssh-server`")
+    is_genuine = _is_genuine(wanted)
+    return LambdaEmulator(FastClock(wanted.speed), port=wanted.port, genuine=is_genuine, speed=wanted.speed)
+
+
+def _modal(wanted: _Wanted) -> Emulator:
+    from ftorch.core.errors import UsageError
+    from ftorch.emulators.clock import FastClock
+    from ftorch.emulators.modal import ModalEmulator
+
+    if wanted.train is not None:
+        raise UsageError(f"--train {wanted.train}: a sandbox runs what it is told to", hint="leave --train out")
+    return ModalEmulator(FastClock(wanted.speed), port=wanted.port)
+
+
+def _together(wanted: _Wanted) -> Emulator:
+    from ftorch.core.paths import Home
+    from ftorch.emulators.clock import FastClock
+    from ftorch.emulators.together import TogetherEmulator
+    from ftorch.emulators.training import Genuine, Instant
+
+    training: Training = Instant()
+    if _is_genuine(wanted):
+        training = Genuine(Home.from_env(os.environ).ensure().root / "emulators")
+    return TogetherEmulator(FastClock(wanted.speed), port=wanted.port, training=training)
+
+
+def _is_genuine(wanted: _Wanted) -> bool:
+    from ftorch.core.errors import MissingExtraError
+
+    if wanted.train == "genuine" and find_spec("trl") is None:
+        raise MissingExtraError("--train genuine", extra="train")
+    return wanted.train == "genuine"
+
+
+_BOXES = {
+    "lambda": _Box("Lambda Cloud's machines, each with a real sshd and the switch that ends it", "asyncssh", _lambda),
+    "modal": _Box("Modal's sandboxes, which really run here, with its volumes and its bill", "modal", _modal),
+    "together": _Box("Together's fine-tuning API, with its files, its jobs and its bill", "zstandard", _together),
+}
 
 
 @click.group(invoke_without_command=True)
@@ -24,67 +93,44 @@ _EMULATORS = {"together": "Together's fine-tuning API, with its files, its jobs 
 def emulator(context: click.Context) -> None:
     """Providers in a box on 127.0.0.1; without a command, list them."""
     if context.invoked_subcommand is None:
-        for name, words in _EMULATORS.items():
-            click.echo(f"{name}  {words}")
+        for name, box in _BOXES.items():
+            click.echo(f"{name}  {box.words}")
 
 
 @emulator.command()
-@click.argument("name", type=click.Choice(list(_EMULATORS)))
+@click.argument("name", type=click.Choice(list(_BOXES)))
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; a free one by default.")
 @click.option("--speed", type=float, default=1.0, show_default=True, help="How many times faster its clock goes.")
 @click.option(
     "--train",
-    "kind",
     type=click.Choice(["instant", "genuine"]),
-    default="instant",
-    show_default=True,
-    help="A ready-made adapter, or one that the trainer makes from the uploaded rows on a tiny model.",
+    help="lambda, together: a ready-made adapter (the default), or one that the trainer makes on a tiny model.",
 )
-def up(*, name: str, port: int, speed: float, kind: str) -> int:
+def up(*, name: str, port: int, speed: float, train: str | None) -> int:
     """Run one in this terminal until Ctrl-C, and print the variables to set for it."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with _opened(name, port, speed, kind) as one:
-        for variable, value in _variables(one).items():
+    with _opened(name, _Wanted(port, speed, train)) as one:
+        for variable, value in one.variables.items():
             click.echo(f"{variable}={value}")
-        say(f"{name} is up; Ctrl-C ends it, and it forgets everything but what it trained")
+        say(f"{name} is up; Ctrl-C ends it, and it forgets what was sent to it")
         ended.wait()
     return 0
 
 
-def _opened(name: str, port: int, speed: float, kind: str) -> Emulator:
+def _opened(name: str, wanted: _Wanted) -> Emulator:
     from ftorch.core.errors import MissingExtraError, UsageError
 
-    if find_spec("zstandard") is None:
+    box = _BOXES[name]
+    if find_spec(box.package) is None:
         raise MissingExtraError(f"the emulator {name!r}", extra=name)
-    if speed <= 0:
-        raise UsageError(f"--speed {speed:g}: time does not go that way", hint="give a number above 0, such as 60")
-    from ftorch.emulators.clock import FastClock
-    from ftorch.emulators.together import TogetherEmulator
-
+    if wanted.speed <= 0:
+        words = f"--speed {wanted.speed:g}: time does not go that way"
+        raise UsageError(words, hint="give a number above 0, such as 60")
     try:
-        return TogetherEmulator(FastClock(speed), port=port, training=_training(kind))
+        return box.opened(wanted)
     except OSError as error:
         raise UsageError(
-            f"port {port} cannot be had: {error.strerror}", hint="leave --port out, and a free one is taken"
+            f"port {wanted.port} cannot be had: {error.strerror}", hint="leave --port out, and a free one is taken"
         ) from error
-
-
-def _training(kind: str) -> Training:
-    from ftorch.core.errors import MissingExtraError
-    from ftorch.core.paths import Home
-    from ftorch.emulators.training import Genuine, Instant
-
-    if kind == "instant":
-        return Instant()
-    if find_spec("trl") is None:
-        raise MissingExtraError("--train genuine", extra="train")
-    return Genuine(Home.from_env(os.environ).ensure().root / "emulators")
-
-
-def _variables(one: Emulator) -> dict[str, str]:
-    """What a shell sets so that clients of the real service talk to this one."""
-    from ftorch.emulators.together import KEY
-
-    return {"TOGETHER_BASE_URL": one.url, "TOGETHER_API_KEY": KEY}

@@ -199,6 +199,11 @@ class Emulator(ABC):
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What a shell sets so that clients of the real service talk to this one."""
+        return {}
+
     def script(self, route: str, fault: Fault, *, times: int | None = 1, value: str = "") -> None:
         """Let a route fail `times` times, after what was scripted for it before; None: from then on always."""
         with self._lock:

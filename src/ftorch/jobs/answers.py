@@ -255,11 +255,7 @@ def _attempts(out: Path) -> Iterator[Window]:
         elif start:
             end = parse_rfc3339(event["last_seen"]) if event.get("last_seen") else output.moment(event)
     if start and end:
-        last = reading.last_sign if reading.last_event.get("event") not in _LAST_WORDS else end
-        yield Window(start, max(end, last or end))
-
-
-_LAST_WORDS = ("succeeded", "failed", "interrupted")
+        yield Window(start, max(end, reading.ended_at or end))
 
 
 def _text(path: Path) -> str | None:

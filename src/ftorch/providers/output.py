@@ -21,6 +21,7 @@ HEARTBEAT = "heartbeat.json"
 RESULT = "result.json"
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
+_LAST_WORDS = ("succeeded", "failed", "interrupted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,24 @@ class Reading:
         return max(signs, default=None)
 
     @property
+    def ended_at(self) -> datetime | None:
+        """When the last attempt ended: its last word, or the last sign of life of one that was killed.
+
+        The heartbeat beats once more while the process leaves, which must not move an end that was told.
+        """
+        is_told = self.last_event.get("event") in _LAST_WORDS
+        return moment(self.last_event) if is_told else self.last_sign
+
+    @property
     def last_event(self) -> Mapping[str, Any]:
         return self.events[-1] if self.events else {}
 
 
 def parse(events: str, heartbeat: str | None, result: str | None) -> Reading:
-    """Read the three texts. A half last line, or a file caught while it was replaced, counts as not there yet."""
+    """Read the three texts. A half last line, or a file caught while it was replaced, counts as not there yet.
+
+    The result must have been read first: the events have the end that it tells of.
+    """
     lines = [_object(line) for line in events.splitlines()]
     return Reading(
         events=[line for line in lines if line],
@@ -141,7 +154,7 @@ def _ended(
         observed_at=now,
         exit_code=exit_code,
         billable_from=reading.started_at,
-        billable_to=reading.last_sign,
+        billable_to=reading.ended_at,
         trained_tokens=result.get("trained_tokens"),
         detail=detail,
         retry_event=retry_event,

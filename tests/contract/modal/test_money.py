@@ -9,6 +9,7 @@ import pytest
 from contract.modal_bench import ModalBench
 from ftorch.core.errors import (
     BillNotEnabledError,
+    CredentialsError,
 )
 from ftorch.costs.items import SpendSource, Window
 from ftorch.manifest.schema import RetryEvent
@@ -81,11 +82,24 @@ def test_a_bill_that_the_plan_does_not_include_is_named(bench: ModalBench) -> No
     assert "Team and Enterprise" in (caught.value.hint or "")
 
 
+def test_a_token_that_has_expired_is_no_plan_without_a_bill(bench: ModalBench) -> None:
+    now = bench.clock.now()
+    expired = bench.with_refused_key()
+
+    with pytest.raises(CredentialsError, match="refused the token"):
+        list(expired.line_items(Window(now, now.replace(hour=23))))
+
+
+def test_a_token_that_has_expired_is_no_workspace_without_prices(bench: ModalBench) -> None:
+    with pytest.raises(CredentialsError, match="refused the token"):
+        bench.with_refused_key().placements(bench.plan)
+
+
 def test_what_the_workspace_pays_counts_before_the_price_list(
     bench: ModalBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = type(bench.provider).listed(bench.plan)  # type: ignore[attr-defined]  # Modal ships its prices
-    monkeypatch.setattr("ftorch.emulators.modal.rpcs.RATES", {"gpu_hour_cost_t4": "0.10"})
+    monkeypatch.setattr("ftorch.emulators.modal.money_rpcs.RATES", {"gpu_hour_cost_t4": "0.10"})
 
     place, before = bench.provider.placements(bench.plan)[0], listed[0]
 
@@ -98,7 +112,7 @@ def test_what_the_workspace_pays_counts_before_the_price_list(
 def test_a_raised_price_is_read_back(bench: ModalBench, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = bench.running()
     before = bench.provider.observe([ref])[ref].rate
-    monkeypatch.setattr("ftorch.emulators.modal.rpcs.RATES", {"gpu_hour_cost_t4": "5.59"})
+    monkeypatch.setattr("ftorch.emulators.modal.money_rpcs.RATES", {"gpu_hour_cost_t4": "5.59"})
     later = type(bench.provider).from_env(bench.env, bench.clock)
 
     after = later.observe([ref])[ref].rate

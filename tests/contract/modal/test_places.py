@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from contract.modal_bench import ModalBench
 from contract.provider_contract import INSTALLATION, SECRET
+from ftorch.core.clock import ManualClock
 from ftorch.core.errors import (
     ArtifactError,
     ProviderUnavailableError,
     RunRejectedError,
 )
+from ftorch.core.ids import Ids, run_key
 from ftorch.costs.items import Window
-from ftorch.emulators.modal import ModalEmulator
+from ftorch.emulators.modal import TOKEN_ID, TOKEN_SECRET, ModalEmulator
 from ftorch.emulators.server import Fault
 from ftorch.manifest.schema import BaseModelRef, Resources
 from ftorch.providers.modal.names import Mark
+from ftorch.providers.modal.provider import ModalProvider
+from ftorch.providers.modal.settings import URL_VARIABLE, Settings
 from unit.plans import plan
 
 _WEIGHTS = "GET /files/adapter_model.safetensors"
@@ -89,6 +94,20 @@ def test_the_log_is_at_home_when_modal_has_forgotten_it(bench: ModalBench) -> No
     assert list(bench.provider.logs(ref, cursor=None).lines) == told
 
 
+@pytest.mark.parametrize("minutes", [-20, 20])
+def test_a_clock_that_is_astray_costs_no_line_of_the_log(bench: ModalBench, tmp_path: Path, minutes: int) -> None:
+    astray = ManualClock(bench.clock.now() + timedelta(minutes=minutes))
+    ref = bench.submit(bench.order(key=run_key(INSTALLATION, Ids().ulid(astray.now()))))
+    bench.finish(ref)
+    settings = Settings(TOKEN_ID, TOKEN_SECRET, bench.env[URL_VARIABLE])
+
+    provider = ModalProvider(settings, astray, tmp_path / "logs")
+    lines = provider.logs(ref, cursor=None).lines
+    provider.close()
+
+    assert (lines[0], lines[-1]) == ("started on step 0", "step 12/12")
+
+
 def test_one_machine_is_never_dearer_than_its_rate(bench: ModalBench, emulator: ModalEmulator) -> None:
     """Cores and memory are limits as well as requests: Modal bills what is used where that is more."""
     ref = bench.submit()
@@ -123,6 +142,15 @@ def test_a_base_model_that_the_image_has_not_is_refused_before_anything_is_sent(
     assert bench.traffic().contents == before
 
 
+def test_an_image_that_cannot_be_built_is_no_reason_to_try_for_ever(bench: ModalBench) -> None:
+    bench.service.image_failure = "no matching distribution for torch==2.13.0"
+
+    with pytest.raises(RunRejectedError, match="no matching distribution for torch") as caught:
+        bench.provider.stage(bench.plan, bench.bundle)
+
+    assert "`modal image logs im-" in (caught.value.hint or "")
+
+
 def test_marks_of_others_are_no_runs() -> None:
     assert Mark.parse("started/notes.txt") is None
     assert Mark.parse("started/a.b.c") is None
@@ -140,6 +168,7 @@ USED = {
     "AuthTokenGet",
     "EnvironmentGetOrCreate",
     "ImageGetOrCreate",
+    "ImageJoinStreaming",
     "SandboxCreate",
     "SandboxGetTaskId",
     "SandboxGetTimeRangeStats",

@@ -211,3 +211,54 @@ def test_a_sandbox_that_ends_well_without_a_result_has_failed(bench: ModalBench)
 
     assert (seen.state, seen.retry_event) == (RunState.FAILED, None)
     assert "no result" in seen.detail
+
+
+def test_a_sandbox_that_never_began_says_what_it_printed_last(bench: ModalBench) -> None:
+    ref = bench.submit()
+    sandbox = bench.sandbox(ref)
+    bench.service.told(sandbox, "Traceback (most recent call last):\n")
+    bench.service.told(sandbox, "OSError: the volume is not mounted\n")
+    bench.crash(ref, 1)
+
+    seen = bench.provider.observe([ref])[ref]
+
+    assert (seen.state, seen.retry_event, seen.exit_code) == (RunState.STOPPED, RetryEvent.CAPACITY, 1)
+    assert seen.detail.endswith(
+        "with exit code 1: Traceback (most recent call last):\nOSError: the volume is not mounted"
+    )
+
+
+def test_a_trainer_that_ended_before_its_first_word_says_what_it_printed_last(bench: ModalBench) -> None:
+    ref = bench.running()
+    bench.service.told(bench.sandbox(ref), "ImportError: libcudart.so\n")
+    bench.crash(ref, 1)
+    bench.volume.remove(f"runs/{ref.key}/out", recursive=True)
+
+    seen = bench.provider.observe([ref])[ref]
+
+    assert (seen.state, seen.exit_code) == (RunState.STOPPED, 1)
+    assert seen.detail.endswith("ImportError: libcudart.so")
+
+
+def test_a_log_that_cannot_be_had_keeps_no_end_from_being_told(bench: ModalBench, emulator: ModalEmulator) -> None:
+    ref = bench.submit()
+    bench.crash(ref, 1)
+    emulator.script("AppFetchLogs", Fault.ERROR, times=None)
+
+    seen = bench.provider.observe([ref])[ref]
+
+    assert seen.detail.endswith("with exit code 1: it said nothing")
+
+
+def test_only_a_kill_at_the_same_step_is_out_of_memory(bench: ModalBench) -> None:
+    first = bench.running()
+    at_step(bench, first, 6)
+    bench.crash(first, 139)
+
+    second = bench.running(bench.order(resume_from=first))
+    at_step(bench, second, 6)
+    bench.crash(second, 139)
+
+    seen = bench.provider.observe([second])[second]
+    assert (seen.state, seen.exit_code) == (RunState.STOPPED, 139)
+    assert "memory" not in seen.detail

@@ -106,7 +106,7 @@ def test_a_likely_loss_does_not_pay_although_the_likely_figure_does() -> None:
     assert f"probability of {found.chance.p_saving:.3f} only, less than 0.9" in found.reason
 
 
-@pytest.mark.parametrize("seed", random.SystemRandom().sample(range(10**6), 3))
+@pytest.mark.parametrize("seed", random.SystemRandom().sample(range(10**6), 3), ids=("one", "another", "a third"))
 def test_the_verdict_flips_exactly_at_the_probability_of_the_rule(seed: int) -> None:
     """The serving price walks over the threshold: it pays exactly while the printed figure is 0.9 or more."""
     seen = set()

@@ -66,6 +66,13 @@ def test_a_killed_run_is_paid_until_its_last_sign_of_life() -> None:
     assert killed.billable_to == datetime(2026, 11, 1, 12, 3, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("word", ["succeeded", "failed", "interrupted"])
+def test_the_last_beat_of_a_process_that_leaves_does_not_move_the_end_it_told(word: str) -> None:
+    ended = observation(parse(STARTED + event(2, word), BEAT, None), is_alive=False, is_cancelled=False, now=NOW)
+
+    assert ended.billable_to == datetime(2026, 11, 1, 12, 2, tzinfo=UTC)
+
+
 def test_a_failed_run_names_its_error_and_is_not_retried() -> None:
     text = STARTED + event(2, "failed", type="OutOfMemory", message="lower max_length", exit_code=70)
 

@@ -70,8 +70,10 @@ class Box:
         if os.geteuid() == 0:
             # Where root's sshd locks its children in; it does not start without.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        sshd = find_sshd()
+        assert sshd is not None, "sshd is not installed: run `apt-get install openssh-server`"
         with (self.folder / "sshd.log").open("ab") as log:
-            command = [_program("sshd"), "-D", "-e", "-f", str(self.folder / "etc/sshd_config")]
+            command = [sshd, "-D", "-e", "-f", str(self.folder / "etc/sshd_config")]
             self._sshd = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment()
             )
@@ -264,17 +266,16 @@ exec "{python}" -I -S "{inside}/smi.py" "{folder}/etc/gpu.json"
 """
 
 
+def find_sshd() -> str | None:
+    """Where OpenSSH's server is; None where it is not installed."""
+    return shutil.which("sshd", path=os.pathsep.join(["/usr/sbin", "/sbin", os.environ.get("PATH", "")]))
+
+
 def free_port() -> int:
     """A port that is free on every loopback address, as far as one can know."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name, path=os.pathsep.join(["/usr/sbin", "/sbin", os.environ.get("PATH", "")]))
-    assert found is not None, f"{name} is not installed: run `apt-get install openssh-server`"
-    return found
 
 
 def _pids() -> list[int]:

@@ -12,6 +12,7 @@ GET  /audit-events
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -94,10 +95,18 @@ class LambdaEmulator(Emulator):
     }
 
     def __init__(
-        self, clock: MovableClock, folder: Path, *, port: int = 0, genuine: bool = False, speed: float = 1.0
+        self,
+        clock: MovableClock,
+        folder: Path | None = None,
+        *,
+        port: int = 0,
+        genuine: bool = False,
+        speed: float = 1.0,
     ) -> None:
         super().__init__(clock, port=port)
-        self.service = Service(clock, folder, genuine=genuine, speed=speed)
+        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="ftorch-lambda-")
+        root = folder or Path(self._temporary.name if self._temporary else "")
+        self.service = Service(clock, root, genuine=genuine, speed=speed)
         self.violations: list[str] = []
         """Requests that no schema of the service allows: none, in a good test."""
         self.asked_at: list[tuple[datetime, str, str]] = []
@@ -115,11 +124,23 @@ class LambdaEmulator(Emulator):
         super().__exit__(kind, error, trace)
         self._ticker.join()
         self.service.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     @property
     def api(self) -> str:
         """What `LAMBDA_API_BASE` must be."""
         return f"{self.url}/{'/'.join(_PREFIX)}"
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return {
+            "LAMBDA_API_BASE": self.api,
+            "LAMBDA_API_KEY": KEY,
+            "LAMBDA_DEADMAN_API_KEY": SWITCH_KEY,
+            "LAMBDA_SSH_USER": self.service.user,
+            "LAMBDA_SSH_PORT": str(self.service.port),
+        }
 
     def route(self, method: str, parts: tuple[str, ...], query: Mapping[str, str]) -> str:  # noqa: ARG002  the base class's names
         match parts[len(_PREFIX) :] if parts[: len(_PREFIX)] == _PREFIX else parts:

@@ -21,9 +21,10 @@ from grpclib.exceptions import GRPCError
 from modal_proto import api_pb2
 
 from ftorch.emulators.modal.grpc import GrpcServer, HangUpError
-from ftorch.emulators.modal.rpcs import ROUTES, Call
+from ftorch.emulators.modal.rpcs import ROUTES
 from ftorch.emulators.modal.service import Service
 from ftorch.emulators.modal.volumes import BLOCK
+from ftorch.emulators.modal.wire import Call
 from ftorch.emulators.modal.work import Processes, Work
 from ftorch.emulators.server import (
     After,
@@ -84,12 +85,12 @@ class ModalEmulator(Emulator):
         """How often each RPC was asked, what the client repeats by itself not counted."""
         self.unserved: set[str] = set()
         """RPCs that somebody wanted and that are not served."""
-        self._grpc = GrpcServer(self._serve)
-        self._grpc_port = port
+        self._grpc = GrpcServer(self._serve, port)
+        self._port = self._grpc.port
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self._grpc.start(self._grpc_port)
+        self._grpc.start()
         return self
 
     def __exit__(
@@ -103,7 +104,11 @@ class ModalEmulator(Emulator):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._grpc.port}"
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return {"MODAL_SERVER_URL": self.url, "MODAL_TOKEN_ID": TOKEN_ID, "MODAL_TOKEN_SECRET": TOKEN_SECRET}
 
     @property
     def control_url(self) -> str:

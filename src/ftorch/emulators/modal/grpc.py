@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -38,18 +39,24 @@ class DetailsCodec(StatusDetailsCodecBase):
 
 
 class GrpcServer:
-    """Serves until it is closed."""
+    """Has its port from the beginning, and serves until it is closed. Raises OSError for a port that is taken."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, port: int) -> None:
         self._handler = handler
+        # Made anew from its number, the socket knows its protocol, and so asyncio sends each answer at once; else it
+        # would wait 40 ms for the acknowledgement of the part before.
+        self._socket = socket.socket(fileno=socket.create_server(("127.0.0.1", port)).detach())
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="modal-grpc", daemon=True)
         self._server: Server | None = None
-        self.port = 0
 
-    def start(self, port: int = 0) -> None:
+    @property
+    def port(self) -> int:
+        return int(self._socket.getsockname()[1])
+
+    def start(self) -> None:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(port), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
@@ -57,10 +64,9 @@ class GrpcServer:
         self._thread.join()
         self._loop.close()
 
-    async def _start(self, port: int) -> None:
+    async def _start(self) -> None:
         self._server = Server([_servicer(self._handler)], status_details_codec=DetailsCodec(), codec=None)
-        await self._server.start("127.0.0.1", port)
-        self.port = self._server._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]  # it has no public name
+        await self._server.start(sock=self._socket)
 
     async def _stop(self) -> None:
         assert self._server is not None

@@ -38,10 +38,14 @@ class Service:
         """How late usage shows in statistics."""
         self.has_billing = True
         """The workspace's plan has reports, rates and statistics by tag."""
+        self.image_failure = ""
+        """Why no image can be built; empty while they can."""
         self.lock = threading.RLock()
         self.apps: dict[tuple[str, str], str] = {}
         """(account, name) -> id."""
         self.app_tags: dict[str, dict[str, str]] = {}
+        self.images: set[str] = set()
+        """Those that are built."""
         self.secrets: dict[str, dict[str, str]] = {}
         self.volumes: dict[str, Volume] = {}
         self.sandboxes: dict[str, Sandbox] = {}

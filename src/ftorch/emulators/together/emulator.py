@@ -35,7 +35,7 @@ from ftorch.emulators.server import (
     json_reply,
 )
 from ftorch.emulators.together import routes
-from ftorch.emulators.together.accounts import ACCOUNTS
+from ftorch.emulators.together.accounts import ACCOUNTS, KEY
 from ftorch.emulators.together.answers import Error, ErrorWords
 from ftorch.emulators.together.service import Service
 from ftorch.emulators.training import Instant, Training
@@ -92,6 +92,10 @@ class TogetherEmulator(Emulator):
     ) -> None:
         super().__exit__(kind, error, trace)
         self._training.close()
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return {"TOGETHER_BASE_URL": self.url, "TOGETHER_API_KEY": KEY}
 
     def route(self, method: str, parts: tuple[str, ...], query: Mapping[str, str]) -> str:  # noqa: ARG002  the base class's names
         return f"{method} {routes.path(parts)}"

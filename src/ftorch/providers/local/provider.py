@@ -238,8 +238,8 @@ class LocalProvider:
 
     def _reading(self, folder: Path) -> output.Reading:
         out = folder / "out"
-        texts = [_read(out / name) for name in (output.EVENTS, output.HEARTBEAT, output.RESULT)]
-        return output.parse(texts[0] or "", texts[1], texts[2])
+        result = _read(out / output.RESULT)
+        return output.parse(_read(out / output.EVENTS) or "", _read(out / output.HEARTBEAT), result)
 
     def _spec(self, order: RunOrder) -> dict[str, Any]:
         """The bundle's trainer spec with what only this machine knows."""

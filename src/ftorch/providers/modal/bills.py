@@ -13,11 +13,11 @@ from decimal import Decimal
 import modal
 from modal.types import BillingReportItem
 
-from ftorch.core.errors import BillNotEnabledError, CredentialsError
+from ftorch.core.errors import BillNotEnabledError
 from ftorch.core.ids import installation_of
 from ftorch.core.money import Money
 from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window
-from ftorch.providers.modal.sdk import Sdk
+from ftorch.providers.modal.sdk import NotAllowedError, Sdk
 
 _HOUR = timedelta(hours=1)
 _REPORT_S = 120.0
@@ -63,7 +63,7 @@ def _rows(sdk: Sdk, window: Window) -> Sequence[BillingReportItem]:
 
     try:
         return sdk.run("line_items", call, deadline_s=_REPORT_S)
-    except CredentialsError as error:
+    except NotAllowedError as error:
         raise BillNotEnabledError(
             f"modal does not let this workspace read its bill: {error.message}",
             provider="modal",

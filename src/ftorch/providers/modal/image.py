@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import modal
+from modal import exception as said
 
+from ftorch.core.errors import RunRejectedError
 from ftorch.manifest.plan import Plan
-from ftorch.providers.modal.sdk import Sdk
+from ftorch.providers.modal.sdk import FAILURES, Sdk
 from ftorch.providers.modal.workspace import Workspace
 
 PYTHON = "3.12"
@@ -53,4 +55,18 @@ class Images:
             image = modal.Image.debian_slim(python_version=PYTHON).uv_pip_install(*PINS, *extra)
             return await image.build.aio(app)
 
-        return self._sdk.run(operation, call, deadline_s=_BUILD_S)
+        try:
+            return self._sdk.raw(call, deadline_s=_BUILD_S)
+        except said.RemoteError as error:
+            raise self._failed(error, operation) from error
+        except FAILURES as error:
+            raise self._sdk.translated(error, operation) from error
+
+    def _failed(self, error: said.RemoteError, operation: str) -> RunRejectedError:
+        """The same build would fail again, and cost again: a person looks first."""
+        return RunRejectedError(
+            f"modal could not build the image: {self._sdk.shown(error)}",
+            provider="modal",
+            operation=operation,
+            hint=f"`modal image logs {getattr(error, 'image_id', 'IMAGE')}` says why; then run `ftorch jobs retry JOB`",
+        )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +21,9 @@ from ftorch.providers.modal.names import Mark
 from ftorch.providers.modal.sdk import Sdk
 
 _PAGE = 5000
-_BEFORE = timedelta(minutes=1)
+_LAST_WORDS = 600
+_ASTRAY = timedelta(hours=1)
+"""By so much our clock may differ from Modal's, which stamps the log, and nothing of it is missed."""
 _LONGEST = timedelta(days=34)
 """Modal takes no longer spans."""
 
@@ -46,11 +48,10 @@ class Cursor:
         return f"{self.at.isoformat()}/{self.count}"
 
     @classmethod
-    def parse(cls, text: str | None, key: str) -> Self:
-        """Where to go on; the beginning is when the key was made, a little earlier."""
+    def parse(cls, text: str | None, key: str, now: datetime) -> Self:
+        """Where to go on; the beginning is well before the key was made."""
         if text is None:
-            made = made_at(key) or datetime.fromtimestamp(0, UTC)
-            return cls(made - _BEFORE, 0)
+            return cls(min(made_at(key) or now, now) - _ASTRAY, 0)
         at, _, count = text.rpartition("/")
         return cls(datetime.fromisoformat(at), int(count))
 
@@ -64,7 +65,7 @@ class Logs:
 
     def page(self, mark: Mark, cursor: str | None, now: datetime, *, is_over: bool) -> LogPage:
         """Whole lines behind the cursor; of an ended run also one that has no end."""
-        at = Cursor.parse(cursor, mark.key)
+        at = Cursor.parse(cursor, mark.key, now)
         new = _behind(self._entries(mark, at.at, now), at)
         taken = new[:_PAGE]
         is_last = is_over and len(taken) == len(new)
@@ -73,13 +74,20 @@ class Logs:
         lines = "".join(entry.text for entry in taken).splitlines()
         return LogPage(lines, _after(taken, at).text if taken or cursor else None, is_last)
 
+    def last_words(self, mark: Mark, now: datetime) -> str:
+        """The end of what was printed; empty where it cannot be had, for it explains and decides nothing."""
+        with suppress(ProviderError):
+            entries = self._entries(mark, Cursor.parse(None, mark.key, now).at, now)
+            return "".join(entry.text for entry in entries).strip()[-_LAST_WORDS:]
+        return ""
+
     def bring_home(self, mark: Mark, now: datetime) -> None:
         """Keep the log of an ended run. What cannot be had now is no reason to hold the run."""
         path = self._path(mark)
         if path.exists() or not mark.sandbox_id:
             return
         with suppress(ProviderError):
-            entries = self._fetched(mark.sandbox_id, Cursor.parse(None, mark.key).at, now)
+            entries = self._fetched(mark.sandbox_id, Cursor.parse(None, mark.key, now).at, now)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, "".join(f"{json.dumps([one.at.isoformat(), one.text])}\n" for one in entries))
 
@@ -91,7 +99,7 @@ class Logs:
         return self._fetched(mark.sandbox_id, since, now) if mark.sandbox_id else []
 
     def _fetched(self, sandbox_id: str, since: datetime, now: datetime) -> list[Entry]:
-        until = min(now + timedelta(seconds=1), since + _LONGEST)
+        until = min(now + _ASTRAY, since + _LONGEST)
 
         async def call(client: modal.Client) -> list[Entry]:
             sandbox = await modal.Sandbox.from_id.aio(sandbox_id, client=client)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -25,15 +25,16 @@ class End:
     started_at: datetime | None
     ended_at: datetime | None
     is_cancelled: bool
-    said: str = ""
-    """The last that it printed, where it never began."""
+    said: Callable[[], str] = str
+    """Asks for the last that it printed; called where it never began, so that nothing else tells why."""
 
 
 def reading(files: Files, key: str, operation: str) -> output.Reading:
     """The trainer's output folder as the Volume has it."""
     folder = out_folder(key)
-    texts = [files.read(f"{folder}/{name}", operation) for name in (output.EVENTS, output.HEARTBEAT, output.RESULT)]
-    return output.parse(texts[0] or "", texts[1], texts[2])
+    names = (output.RESULT, output.EVENTS, output.HEARTBEAT)
+    result, events, heartbeat = (files.read(f"{folder}/{name}", operation) for name in names)
+    return output.parse(events or "", heartbeat, result)
 
 
 def alive(files: Files, key: str, started_at: datetime | None, now: datetime, *, is_looked_into: bool) -> Observation:
@@ -61,13 +62,14 @@ def ended(files: Files, key: str, end: End, now: datetime) -> Observation:
 
 def _as_told(files: Files, key: str, end: End, now: datetime) -> Observation:
     told = reading(files, key, "observe")
+    said = "" if told.started_at else end.said()
     seen = output.observation(
         told,
         is_alive=False,
         is_cancelled=end.is_cancelled,
         now=now,
         was_started=end.started_at is not None,
-        said=end.said,
+        said=said,
     )
     if seen.state in (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT) or end.is_cancelled:
         return replace(seen, state=RunState.STOPPED) if seen.state is RunState.PROVISIONED else seen
@@ -79,11 +81,9 @@ def _as_told(files: Files, key: str, end: End, now: datetime) -> Observation:
             words = "the sandbox ran out of its time"
             return replace(seen, state=RunState.TIMED_OUT, detail=words, retry_event=None)
         case _ if end.started_at is None:
-            words = (
-                f"the sandbox ended before it began, with exit code {end.exit_code}: {end.said or 'it said nothing'}"
-            )
+            words = f"the sandbox ended before it began, with exit code {end.exit_code}: {said or 'it said nothing'}"
             return replace(seen, state=RunState.STOPPED, detail=words, retry_event=RetryEvent.CAPACITY)
-        case _ if _is_out_of_memory(files, key, told):
+        case code if code == KILLED and _is_out_of_memory(files, key, told):
             words = f"killed at step {_step(told)} again, as the run before: out of memory"
             return replace(
                 seen, state=RunState.FAILED, detail=f"{words}; raise provider.modal.memory_gib", retry_event=None

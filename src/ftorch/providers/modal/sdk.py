@@ -53,6 +53,10 @@ FAILURES = (
 """The client's own errors, and what it lets through from the libraries under it."""
 
 
+class NotAllowedError(CredentialsError):
+    """The token is good, and what was asked is not for it: often the workspace's plan has it not."""
+
+
 class Sdk:
     """Modal's client, opened at the first call. Threads may share it."""
 
@@ -86,8 +90,10 @@ class Sdk:
         """The client's error in our words, without the token's secret and the hidden values."""
         words = self.shown(error, hidden)
         match error:
-            case said.AuthError() | said.PermissionDeniedError():
-                return _refused(operation, words)
+            case said.AuthError():
+                return _refused(CredentialsError, operation, words)
+            case said.PermissionDeniedError():
+                return _refused(NotAllowedError, operation, words)
             case said.NotFoundError() | FileNotFoundError():
                 return _error(RunNotFoundError, operation, f"modal does not know it: {words}")
             case said.ResourceExhaustedError():
@@ -148,8 +154,8 @@ def pause_s(error: BaseException) -> float | None:
     return None
 
 
-def _refused(operation: str, words: str) -> CredentialsError:
-    return CredentialsError(
+def _refused(kind: type[CredentialsError], operation: str, words: str) -> CredentialsError:
+    return kind(
         f"modal refused the token at {operation}: {words}",
         hint=f"set {ID_VARIABLE} and {SECRET_VARIABLE} (`modal token new` makes them), then run `ftorch doctor`",
     )

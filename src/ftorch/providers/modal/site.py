@@ -55,12 +55,12 @@ class Site:
         self._files = Files(sdk, settings.environment)
         self._workspace = Workspace(sdk, settings.environment)
         self._search = Search(self._workspace, self._files)
-        self._watching = Watching(self._workspace, self._files, self._search, clock)
+        self._logs = Logs(sdk, logs)
+        self._watching = Watching(self._workspace, self._files, self._search, self._logs, clock)
         self._images = Images(sdk, self._workspace)
         self._submitting = Submitting(
             sdk, self._workspace, self._files, self._images, self._search, clock, create_deadline_s
         )
-        self._logs = Logs(sdk, logs)
         self._account: str | None = None
         self._rates: tuple[float, Rates] | None = None
         self._lock = threading.Lock()

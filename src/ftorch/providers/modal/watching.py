@@ -12,6 +12,7 @@ from ftorch.core.errors import ProviderError, RunNotFoundError
 from ftorch.core.ids import installation_of
 from ftorch.providers.base import Observation, RunRef, RunState
 from ftorch.providers.modal import names, readings
+from ftorch.providers.modal.logs import Logs
 from ftorch.providers.modal.machines import Machine, Rates
 from ftorch.providers.modal.names import MACHINE_TAG, Mark
 from ftorch.providers.modal.readings import KILLED, End
@@ -26,10 +27,11 @@ _LOOKED_INTO = 8
 class Watching:
     """What runs are doing."""
 
-    def __init__(self, workspace: Workspace, files: Files, search: Search, clock: Clock) -> None:
+    def __init__(self, workspace: Workspace, files: Files, search: Search, logs: Logs, clock: Clock) -> None:
         self._workspace = workspace
         self._files = files
         self._search = search
+        self._logs = logs
         self._clock = clock
 
     def observe(self, refs: Collection[RunRef], rates: Rates) -> dict[RunRef, Observation]:
@@ -89,6 +91,7 @@ class Watching:
             started_at=started_at,
             ended_at=marks.at(names.ENDED, mark.sandbox_id),
             is_cancelled=marks.at(names.CANCELLED, mark.sandbox_id) is not None,
+            said=lambda: self._logs.last_words(mark, now),
         )
         return readings.ended(self._files, mark.key, end, now)
 

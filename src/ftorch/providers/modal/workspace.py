@@ -10,11 +10,11 @@ from decimal import Decimal
 
 import modal
 
-from ftorch.core.errors import CredentialsError, ProviderProtocolError, RunNotFoundError
+from ftorch.core.errors import ProviderProtocolError, RunNotFoundError
 from ftorch.core.ids import installation_of, made_at
 from ftorch.providers.modal.machines import Rates
 from ftorch.providers.modal.names import RUN_TAG, Mark, is_app_of
-from ftorch.providers.modal.sdk import Sdk
+from ftorch.providers.modal.sdk import NotAllowedError, Sdk
 
 _HOUR = timedelta(hours=1)
 _STATS_SPAN = timedelta(days=7)
@@ -181,7 +181,7 @@ class Workspace:
 
         try:
             return self._sdk.run(operation, call)
-        except CredentialsError:
+        except NotAllowedError:
             return {}
 
     def rates(self, operation: str) -> Rates:
@@ -192,7 +192,7 @@ class Workspace:
 
         try:
             return self._sdk.run(operation, call)
-        except (CredentialsError, ProviderProtocolError):
+        except (NotAllowedError, ProviderProtocolError):
             # Which plans may ask is not documented; the price list counts then.
             return {}
 

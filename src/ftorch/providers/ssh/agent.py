@@ -230,9 +230,10 @@ def _reading(folder: Path) -> dict[str, Any] | None:
         "is_cancelled": (folder / "cancelled").exists(),
         "order": _order(folder),
         "said": (_text(folder / "trainer.log") or "").strip()[-SAID:],
+        # Read first of the three: the events have the end that it tells of.
+        "result": _text(folder / "out/result.json"),
         "events": _text(folder / "out/events.jsonl") or "",
         "heartbeat": _text(folder / "out/heartbeat.json"),
-        "result": _text(folder / "out/result.json"),
     }
 
 

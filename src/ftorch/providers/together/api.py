@@ -87,6 +87,9 @@ class Report(Answer):
 
 class File(Answer):
     id: str
+    filename: str = ""
+    bytes: int = 0
+    created_at: PerhapsMoment = None
     processing_status: str | None = None
     validation_report: Report | None = None
 
@@ -129,6 +132,10 @@ class Job(Answer):
     """In nano-dollars."""
     progress: Progress | None = None
     events: tuple[Event, ...] | None = None
+
+
+class _Files(Answer):
+    data: tuple[File, ...]
 
 
 class _Jobs(Answer):
@@ -187,8 +194,15 @@ def limits(http: Http, model: str) -> Limits:
 
 
 def file(http: Http, file_id: str) -> File:
-    path = f"/v1/files/{quote(file_id, safe='')}"
-    return http.read(path, File, operation="stage", not_found=f"file {file_id}")
+    return http.read(_file(file_id), File, operation="stage", not_found=f"file {file_id}")
+
+
+def files(http: Http) -> tuple[File, ...]:
+    return http.read("/v1/files", _Files, operation="staged_content").data
+
+
+def delete_file(http: Http, file_id: str) -> None:
+    http.change("DELETE", _file(file_id), Answer, operation="discard", not_found=f"file {file_id}")
 
 
 def estimate_price(http: Http, body: Priced) -> Estimate:
@@ -247,6 +261,10 @@ def usage(http: Http, month: str, organisation: str) -> Iterator[UsageWindow]:
         if page.next_cursor is None:
             return
         asked["after"] = page.next_cursor
+
+
+def _file(file_id: str) -> str:
+    return f"/v1/files/{quote(file_id, safe='')}"
 
 
 def _path(job_id: str, *more: str) -> str:

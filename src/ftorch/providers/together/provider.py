@@ -37,9 +37,10 @@ from ftorch.providers.base import (
     RunRef,
     RunState,
     Staged,
+    StagedContent,
 )
 from ftorch.providers.http import Http
-from ftorch.providers.together import api, bills, logs, records, staging
+from ftorch.providers.together import api, bills, logs, records, staging, uploads
 from ftorch.providers.together.account import account, unpaid
 from ftorch.providers.together.body import ACCUMULATION, BATCH, create_body, price_body
 from ftorch.providers.together.capabilities import CAPABILITIES, CREATE_TIMEOUT_S
@@ -212,21 +213,29 @@ class TogetherProvider:
             self._http, window, organisation=self._own_account(), keys_of=self._keys, now=self._clock.now()
         )
 
+    def staged_content(self) -> Iterator[StagedContent]:
+        """All files of the organisation, whoever uploaded them, in one list."""
+        return uploads.listed(self._http, self._clock.now())
+
+    def discard(self, content: StagedContent) -> None:
+        """Delete a file; `stage` uploads it again when it is wanted again."""
+        uploads.discard(self._http, content)
+
     def close(self) -> None:
         """Give back connections. Closing twice is harmless."""
         self._http.close()
 
     def _file(self, plan: Plan, bundle: Bundle, name: str) -> api.File:
         """A file of the bundle as Together has it. It is uploaded once, and asked for from then on."""
-        content = f"{bundle.files[name]} {plan.method.type} {getattr(plan.method, 'train_on', '')}"
-        if content in self._files:
+        rows = f"{bundle.files[name]} {plan.method.type} {getattr(plan.method, 'train_on', '')}"
+        if rows in self._files:
             with suppress(RunNotFoundError):
-                return api.file(self._http, self._files[content])
+                return api.file(self._http, self._files[rows])
         from ftorch.providers.together.sdk import upload  # noqa: PLC0415  a third of a second, for this alone
 
         with staging.converted(plan, bundle, name) as path:
-            self._files[content] = upload(self._settings, self._clock, path)
-        return api.file(self._http, self._files[content])
+            self._files[rows] = upload(self._settings, self._clock, path)
+        return api.file(self._http, self._files[rows])
 
     def _jobs(self, operation: str) -> list[api.Job]:
         """All jobs of the organisation, oldest first; Together lists the newest first and promises no order."""

@@ -14,7 +14,7 @@ from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import WANDB_KEY
 from ftorch.providers.base import Bundle
 from ftorch.providers.http import Http
-from ftorch.providers.together import api
+from ftorch.providers.together import api, uploads
 from ftorch.providers.together.body import TRAINING_FILE, VALIDATION_FILE, WANDB
 from ftorch.providers.together.limits import Batch, fit
 from ftorch.providers.together.rows import convert
@@ -62,7 +62,7 @@ def batch(http: Http, plan: Plan, model: str) -> Batch:
 def converted(plan: Plan, bundle: Bundle, name: str) -> Iterator[Path]:
     """A file of the bundle in Together's form, beside the bundle for as long as it takes to upload it."""
     with tempfile.TemporaryDirectory(prefix=".together-", dir=bundle.folder.parent) as folder:
-        path = Path(folder, f"{plan.name}-{name}")
+        path = Path(folder, uploads.name_of(plan.name, bundle.files[name], name))
         with translated(path), path.open("wb") as target:
             convert(bundle.folder / name, target, plan.method)
         yield path
