@@ -59,6 +59,8 @@ class Asked:
     """Answers of the hosted model that another tool wrote."""
     rows: Path | None = None
     """Other rows than the job's held-out ones, in the same form: for adapters on this machine alone."""
+    within: Path | None = None
+    """A file that has these rows and others: what is answered, so that several looks are answered in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +207,14 @@ def _answers(
 def _here(
     context: Context, asked: Asked, name: str, adapter: Path | None, rows: Sequence[HeldOutRow], progress: Progress
 ) -> tuple[list[ScoredRow], ModelReport]:
-    found = answer_here(context, asked.job, asked.plan, name=name, adapter=adapter, progress=progress, rows=asked.rows)
+    given = asked.within or asked.rows
+    found = answer_here(context, asked.job, asked.plan, name=name, adapter=adapter, progress=progress, rows=given)
     # The latency of a batch on this machine says nothing about a server's.
     report = ModelReport(name, _HERE, found.seconds, None, None, None, found.scores)
-    return read_scores(found.scores, rows), report
+    if asked.within is None:
+        return read_scores(found.scores, rows), report
+    scored = {score.sha256: score for score in read_scores(found.scores, read_held_out(asked.within))}
+    return [scored[row.sha256] for row in rows], report
 
 
 def _measured(source: str, path: Path, rows: Sequence[HeldOutRow]) -> tuple[list[ScoredRow], ModelReport]:

@@ -99,8 +99,11 @@ def _looks(context: Context, job: JobRow, serving: VersionRow | None, rule: Prom
     old = context.store.job(serving.job_id)
     assert old is not None
     seen = {found for one in (*trainings(context, job), *trainings(context, old)) for found in prompts(one / TRAIN)}
-    settled = _against(asked, serving, rule)
-    for rows in _pools(context, Path(job.dataset), Path(old.dataset), seen):
+    pools = [_unseen(Path(one.dataset) / HELD_OUT, seen) for one in (job, old)]
+    # Both adapters answer all of them in one go; a dataset that has not grown has one pool.
+    everything = keep(context.home, dict.fromkeys(row for pool in pools for row in pool))
+    settled = replace(_against(asked, serving, rule), within=everything)
+    for rows in dict.fromkeys(keep(context.home, pool) for pool in pools):
         yield look(replace(settled, rows=rows))
 
 
@@ -119,17 +122,8 @@ def _against(asked: Asked, serving: VersionRow, rule: Promote) -> Asked:
     return replace(asked, plan=asked.plan.model_copy(update={"eval": settings}), against=(name,))
 
 
-def _pools(context: Context, now: Path, then: Path, seen: set[int]) -> Iterator[Path]:
-    """The held-out rows of today, then those of the adapter in service, without what any of the two has trained on.
-
-    Raises DataError where too few are left: nobody can tell then.
-    """
-    # A dataset that has not grown has one pool, which is asked once.
-    pools = [keep(context.home, _unseen(one / HELD_OUT, seen)) for one in (now, then)]
-    yield from dict.fromkeys(pools)
-
-
 def _unseen(path: Path, seen: set[int]) -> list[bytes]:
+    """Held-out rows without what any training has seen. Raises DataError where too few are left to tell anything."""
     rows = [line for line in lines(path) if print_of(line) not in seen]
     if len(rows) < _FEWEST_ROWS:
         words = f"{len(rows)} held-out rows that no training has seen are too few to tell anything; {_FEWEST_ROWS} are"
