@@ -28,16 +28,28 @@ _HINTS = {
 }
 
 
-def gather(context: Context) -> int:
-    """Make notices of what has happened to jobs since the last time; returns how many events that were.
+class Gatherer:
+    """Makes notices of what happens to jobs. Remembers how far it has looked, so that an event is read once."""
 
-    The first time nothing is told: what was over before is no news.
-    """
-    reader = context.store.read()
-    after = reader.scalar(sql.GET_META, key=_CURSOR)
-    if after is not None and not reader.many(EventRow, schedule_sql.ENDS_SINCE, after=int(after)):
-        return 0
-    return context.store.write(lambda tx: _gather(context, tx))
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._looked = 0
+
+    def gather(self) -> int:
+        """Make notices of what has happened since the last time; returns how many events that were.
+
+        The first time nothing is told: what was over before is no news.
+        """
+        reader = self._context.store.read()
+        known = reader.scalar(sql.GET_META, key=_CURSOR)
+        if known is not None:
+            # Asked first: events become visible in the order of their numbers.
+            newest = int(reader.scalar(schedule_sql.LAST_EVENT))
+            after = max(int(known), self._looked)
+            if not reader.many(EventRow, schedule_sql.ENDS_SINCE, after=after):
+                self._looked = max(newest, self._looked)
+                return 0
+        return self._context.store.write(lambda tx: _gather(self._context, tx))
 
 
 def _gather(context: Context, tx: Transaction) -> int:

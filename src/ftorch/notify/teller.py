@@ -20,7 +20,7 @@ from ftorch.core.errors import FtorchError
 from ftorch.jobs.context import Context
 from ftorch.jobs.crossover import note_crossovers
 from ftorch.manifest.notify import NoticeKind, Notify
-from ftorch.notify.jobs import gather
+from ftorch.notify.jobs import Gatherer
 from ftorch.notify.messages import message, secrets_of
 from ftorch.store import DeliveryRow, NoticeRow, Transaction, schedule_sql
 
@@ -65,6 +65,7 @@ class Teller:
     def __init__(self, context: Context, channels: Sequence[Notify], pool: Pool = ThreadPoolExecutor) -> None:
         self._context = context
         self._channels = {channel.name: channel for channel in channels}
+        self._gatherer = Gatherer(context)
         self._pool = pool
         self._executor: Executor | None = None
         self._busy: set[str] = set()
@@ -76,7 +77,7 @@ class Teller:
     def tick(self) -> Outlook:
         """One pass: events become notices, notices deliveries, and what is due is sent in a thread."""
         now = self._context.clock.now()
-        gather(self._context)
+        self._gatherer.gather()
         self._look_for_crossovers(now)
         reader = self._context.store.read()
         for notice in reader.many(NoticeRow, schedule_sql.NOTICES_NEW):
