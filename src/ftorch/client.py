@@ -307,7 +307,8 @@ class Client:
 
     def promote(self, adapter: str, *, note: str = "") -> AdapterView:
         """Put a version, `name/3` or a job's, into service, whatever a gate said. Its files are checked first."""
-        from ftorch.jobs.versions import label, promote
+        from ftorch.jobs.serving import label
+        from ftorch.jobs.versions import promote
 
         return self.adapter(label(promote(self._opened(), adapter, note=note)))
 
@@ -316,7 +317,8 @@ class Client:
 
         Raises UsageError where there is nothing to go back to, ArtifactError where its files were changed.
         """
-        from ftorch.jobs.versions import label, roll_back
+        from ftorch.jobs.serving import label
+        from ftorch.jobs.versions import roll_back
 
         return self.adapter(label(roll_back(self._opened(), name, to=to, note=note)))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ftorch.core.errors import NotFinishedError
 from ftorch.jobs.receipt import read_receipt
-from ftorch.jobs.versions import find_version, in_service, label
+from ftorch.jobs.serving import find_version, in_service, label
 from ftorch.jobs.views import Spend, pick, spend_of
 from ftorch.store import JobRow, PromotionRow, Store, Transaction, VersionRow, schedule_sql
 

@@ -17,9 +17,9 @@ from ftorch.jobs.allowance import rules
 from ftorch.jobs.context import Context
 from ftorch.jobs.learning import estimate_row
 from ftorch.jobs.plan import Resolved
+from ftorch.jobs.serving import find_version, folder_of
 from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobReason, JobState, Purpose
 from ftorch.jobs.submit import never_was_in
-from ftorch.jobs.versions import find_version, folder_of
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import RunState
 from ftorch.store import JobRow, RunRow, Store, Transaction, sql

@@ -10,7 +10,7 @@ from ftorch.core.errors import FtorchError
 from ftorch.jobs.context import Context
 from ftorch.jobs.notices import Notice, NoticeKind, tell
 from ftorch.jobs.pays import lifetime_of
-from ftorch.jobs.versions import in_service, label
+from ftorch.jobs.serving import in_service, label
 from ftorch.manifest.settings import load_settings
 from ftorch.store import PromotionRow, VersionRow, schedule_sql
 

@@ -5,28 +5,18 @@ Adapters are never overwritten: to go back is to point at the folder that was th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import ftorch
 from ftorch.core.errors import UsageError
 from ftorch.core.host import host_id
 from ftorch.jobs.context import Context
 from ftorch.jobs.receipt import verify
-from ftorch.store import JobRow, PromotionRow, Store, Transaction, VersionRow, schedule_sql, sql
+from ftorch.jobs.serving import KEPT, PROMOTED, SEE, folder_of, in_service, label, must_find
+from ftorch.store import JobRow, PromotionRow, Transaction, VersionRow, schedule_sql
 
-LATEST = "@latest"
-KEPT, PROMOTED, REFUSED = "kept", "promoted", "refused"
 GATE, PERSON, ROLLBACK = "gate", "person", "rollback"
 """How a version came into service."""
-_NUMBERED = re.compile(r"^(?P<name>[a-z0-9-]+)/(?P<number>[0-9]+)$")
-_SEE = "run `ftorch adapters` to see those that came home"
-
-
-def label(row: VersionRow | PromotionRow) -> str:
-    """`name/3`."""
-    return f"{row.name}/{row.number}"
 
 
 def number(context: Context, tx: Transaction, job: JobRow) -> None:
@@ -44,50 +34,13 @@ def number(context: Context, tx: Transaction, job: JobRow) -> None:
     tx.insert(schedule_sql.ADD_VERSION, row)
 
 
-def in_service(tx: Transaction, name: str) -> VersionRow | None:
-    """The version that `name@latest` means where one was ever promoted; None where none was."""
-    last = tx.one(PromotionRow, schedule_sql.LAST_PROMOTION, name=name)
-    return tx.one(VersionRow, schedule_sql.VERSION, name=name, number=last.number) if last else None
-
-
-def find_version(store: Store, reference: str) -> VersionRow | None:
-    """The version meant by `name/3`, `name@latest`, a name, a job or a unique prefix of one; None: no such adapter.
-
-    Where nothing was promoted yet, a name means the newest adapter that no gate has refused.
-    """
-    reader = store.read()
-    if found := _NUMBERED.match(reference):
-        return reader.one(VersionRow, schedule_sql.VERSION, name=found["name"], number=int(found["number"]))
-    name = reference.removesuffix(LATEST)
-    if serving := in_service(reader, name):
-        return serving
-    known = reader.many(VersionRow, schedule_sql.VERSIONS)
-    named = [row for row in known if row.name == name and row.state != REFUSED]
-    begun = [row for row in known if row.job_id.startswith(name)] if name == reference and name else []
-    return named[0] if named else begun[0] if len(begun) == 1 else None
-
-
-def must_find(store: Store, reference: str) -> VersionRow:
-    """As `find_version`; raises UsageError where there is none."""
-    found = find_version(store, reference)
-    if found is None:
-        raise UsageError(f"no adapter is called {reference!r}", hint=_SEE)
-    return found
-
-
-def folder_of(store: Store, version: VersionRow) -> Path:
-    """Where its files lie."""
-    job = store.read().one(JobRow, sql.JOB, id=version.job_id)
-    assert job is not None
-    assert job.adapter is not None
-    return Path(job.adapter)
-
-
 def put_into_service(
     context: Context, tx: Transaction, version: VersionRow, how: str, *, evaluation: str | None = None, note: str = ""
 ) -> None:
-    """Make a version the one in service, and say so of it."""
+    """Make a version the one in service, and say so of it. One that is already stays without a new line of history."""
     serving = in_service(tx, version.name)
+    if serving is not None and serving.number == version.number:
+        return
     row = PromotionRow(
         name=version.name,
         number=version.number,
@@ -125,12 +78,7 @@ def roll_back(context: Context, name: str, *, to: int | None = None, note: str =
 def _change_over(context: Context, version: VersionRow, how: str, note: str) -> VersionRow:
     verify(folder_of(context.store, version))
 
-    def change(tx: Transaction) -> None:
-        serving = in_service(tx, version.name)
-        if serving is None or serving.number != version.number:
-            put_into_service(context, tx, version, how, note=note)
-
-    context.store.write(change)
+    context.store.write(lambda tx: put_into_service(context, tx, version, how, note=note))
     return must_find(context.store, label(version))
 
 
@@ -146,5 +94,5 @@ def _before(promotions: Sequence[PromotionRow], name: str) -> int:
         words = (
             f"{name} has only ever had {name}/{stack[0]} in service" if stack else f"nothing of {name} is in service"
         )
-        raise UsageError(f"{words}: there is nothing to go back to", hint=f"{_SEE}, then `ftorch adapters promote`")
+        raise UsageError(f"{words}: there is nothing to go back to", hint=f"{SEE}, then `ftorch adapters promote`")
     return stack[-2]

@@ -29,6 +29,8 @@ _LEASE = timedelta(seconds=60)
 _FIRST_WAIT = timedelta(seconds=5)
 _LONGEST_WAIT = timedelta(hours=3)
 _SOON = timedelta(seconds=30)
+_STALE = timedelta(days=3)
+"""What nobody was there to tell for so long is no news any more."""
 _MOST_ATTEMPTS = 36
 """With the pauses between them: about three days."""
 _GONE = 410
@@ -103,8 +105,12 @@ class Teller:
 
     def _send_out(self, notice: NoticeRow, now: datetime) -> None:
         """A delivery for each channel that wants it; of several daemons the first one decides."""
+        is_old = notice.at < now - _STALE
+        if not self._channels and not is_old:
+            # A daemon of another folder may know whom to tell.
+            return
         kind = NoticeKind(notice.kind)
-        wanted = [channel for channel in self._channels.values() if channel.wants(kind)]
+        wanted = [channel for channel in self._channels.values() if channel.wants(kind) and not is_old]
 
         def change(tx: Transaction) -> None:
             if tx.run(schedule_sql.SENT_OUT, id=notice.id) != 1:

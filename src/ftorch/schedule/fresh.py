@@ -13,7 +13,7 @@ from ftorch.jobs.context import Context
 from ftorch.jobs.frozen import keep, rows_beside
 from ftorch.jobs.metrics import metrics_of
 from ftorch.jobs.plan import Resolved
-from ftorch.jobs.versions import folder_of, in_service, label
+from ftorch.jobs.serving import folder_of, in_service, label
 from ftorch.manifest.evaluation import Gate
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schedule import EvaluationBelow

@@ -24,7 +24,8 @@ from ftorch.jobs.frozen import keep, lines, print_of, prompts
 from ftorch.jobs.metrics import metrics_of
 from ftorch.jobs.notices import NoticeKind
 from ftorch.jobs.receipt import read_receipt
-from ftorch.jobs.versions import GATE, REFUSED, in_service, label, put_into_service
+from ftorch.jobs.serving import REFUSED, in_service, label
+from ftorch.jobs.versions import GATE, put_into_service
 from ftorch.manifest.evaluation import Eval, Gate
 from ftorch.manifest.schedule import Promote, Schedule
 from ftorch.schedule.change import end_in, news

@@ -21,7 +21,7 @@ from ftorch.jobs.plan import Resolved
 from ftorch.jobs.planner import Planner
 from ftorch.jobs.preview import PlanView
 from ftorch.manifest.load import load_manifest
-from ftorch.manifest.schedule import Schedule
+from ftorch.manifest.schedule import PeriodBudget, Schedule
 from ftorch.schedule.allowance import limit_of
 from ftorch.schedule.change import end_in, news, when_words
 from ftorch.schedule.states import Kind, Reason, State
@@ -29,6 +29,8 @@ from ftorch.schedule.triggers import Answer, Looked, ask
 from ftorch.store import JobRow, OccurrenceRow, ScheduleRow, Transaction, schedule_sql
 
 _BY_HAND = Answer("asked by a person")
+_NOTHING = Money(Decimal(0))
+_NO_LIMIT = PeriodBudget(limit=_NOTHING)
 
 
 class OvertakenError(FtorchError):
@@ -42,12 +44,12 @@ def start(context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow) ->
     `plan` raises, CredentialsError, or DataError; nothing was sent then.
     """
     looked = look(context, schedule)
-    answer = _BY_HAND if occurrence.kind == Kind.MANUAL else ask(looked)
-    if answer.why is None:
-        _skip(context, schedule, occurrence, looked.next_seen, answer.words)
-        return
     try:
-        _submit(context, schedule, occurrence, looked, answer.why)
+        answer = _BY_HAND if occurrence.kind == Kind.MANUAL else ask(looked)
+        if answer.why is None:
+            _skip(context, schedule, occurrence, looked.next_seen, answer.words)
+        else:
+            _submit(context, schedule, occurrence, looked, answer.why)
     except BudgetError as error:
         _over_budget(context, schedule, occurrence, error)
 
@@ -102,7 +104,7 @@ def _submit(context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow, 
     if standing is not None:
         words = f"{why}; but job {standing.id} has this very plan"
         title = f"{schedule.name}: something changed, and there is nothing to train"
-        told = news(NoticeKind.CHANGED, schedule, occurrence, title, words, dollars={"spend": Money(Decimal(0))})
+        told = news(NoticeKind.CHANGED, schedule, occurrence, title, words, dollars={"spend": _NOTHING})
         _skip(context, schedule, occurrence, looked.next_seen, words, told)
 
 
@@ -136,11 +138,12 @@ def _skip(
 
 
 def _over_budget(context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow, error: BudgetError) -> None:
-    rule = Schedule.model_validate_json(schedule.rule).budget
+    """The limit that stands in the way may be another's: the words name it, the dollars are the schedule's own."""
+    own = Schedule.model_validate_json(schedule.rule).budget
 
     def change(tx: Transaction) -> None:
-        limit = limit_of(tx, schedule.name, rule, context.clock.now()) if rule else None
-        dollars = {"limit": limit.limit, "spent": limit.spent, "held": limit.held} if limit else {}
+        limit = limit_of(tx, schedule.name, own or _NO_LIMIT, context.clock.now())
+        dollars = {"limit": limit.limit if own else None, "spent": limit.spent, "held": limit.held}
         title = f"{schedule.name}: no money for the occurrence of {when_words(occurrence.fire_at)}"
         told = news(
             NoticeKind.OVER_BUDGET,

@@ -169,6 +169,25 @@ def test_each_channel_gets_what_it_asks_for(context: Context, receiver: Receiver
     assert [one["type"] for one in receiver.taken] == ["ftorch.failed"]
 
 
+def test_a_daemon_that_knows_nobody_leaves_the_news_to_one_that_does(context: Context, receiver: Receiver) -> None:
+    news(context)
+    Teller(context, (), pool=Inline).tick()
+
+    teller(context).tick()
+
+    assert len(receiver.taken) == 1
+
+
+def test_what_nobody_was_there_to_tell_for_days_is_no_news(context: Context, receiver: Receiver) -> None:
+    news(context)
+    advance(context, timedelta(days=4).total_seconds())
+
+    teller(context).tick()
+
+    assert receiver.taken == []
+    assert [view.deliveries for view in listed(context)] == [[]]
+
+
 def test_a_secret_that_is_missing_now_may_be_set_later(context: Context, receiver: Receiver) -> None:
     env = dict(context.env)
     key = env.pop("KEY")

@@ -9,7 +9,8 @@ import pytest
 
 from ftorch.core.errors import ArtifactError, UsageError
 from ftorch.jobs.adapter_views import adapter_views, promotions
-from ftorch.jobs.versions import find_version, folder_of, in_service, label, promote, roll_back
+from ftorch.jobs.serving import find_version, folder_of, in_service, label
+from ftorch.jobs.versions import promote, roll_back
 from ftorch.manifest.evaluation import Eval, Gate
 from ftorch.manifest.plan import StartAdapter
 from ftorch.schedule.gate import trainings

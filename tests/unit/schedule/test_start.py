@@ -188,4 +188,7 @@ def test_a_labels_limit_stops_the_next_occurrence_too(bench: Bench) -> None:
     bench.job_ends("succeeded", spent_micro=1_500_000)
 
     assert bench.pass_hour().state == "over_budget"
-    assert [notice.kind for notice in bench.notices()] == ["over_budget"]
+    [notice] = bench.notices()
+    body = json.loads(notice.body)
+    assert "monthly budget for team=a, 1.00 USD: 1.50 USD is spent" in body["text"]
+    assert (body["dollars"]["limit"], body["dollars"]["spent"]["amount"]) == (None, "1.50")
