@@ -13,8 +13,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import ftorch
-from ftorch.core.clock import Clock, from_micros, rfc3339
+from ftorch.core.clock import from_micros, rfc3339
 from ftorch.core.errors import StoreError, UsageError
+from ftorch.daemon.pulse import Pulse
 from ftorch.store import Store, schedule_sql, sql
 
 HERE = "127.0.0.1"
@@ -33,20 +34,6 @@ class Health:
     open_jobs: bool
     next_occurrence: str | None
     problem: str | None
-
-
-class Pulse:
-    """What the loop leaves behind each time it goes round. Read by another thread."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._at_s = clock.boot_s()
-
-    def beat(self) -> None:
-        self._at_s = self._clock.boot_s()
-
-    def age_s(self) -> float:
-        return self._clock.boot_s() - self._at_s
 
 
 def health(store: Store, pulse: Pulse) -> Health:

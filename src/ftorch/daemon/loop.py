@@ -17,9 +17,9 @@ from ftorch.core import log as logging
 from ftorch.core.errors import FtorchError, UsageError
 from ftorch.core.host import host_id
 from ftorch.daemon.beside import Beside, Outlook
-from ftorch.daemon.health import Pulse
 from ftorch.daemon.heap import share_heap
 from ftorch.daemon.leave import Leaving
+from ftorch.daemon.pulse import Pulse
 from ftorch.daemon.watch import serve_health, serve_metrics
 from ftorch.daemon.watchdog import Watchdog
 from ftorch.jobs.context import Context

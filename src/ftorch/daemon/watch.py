@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ftorch.core.errors import MissingExtraError, UsageError
-from ftorch.daemon.health import HealthServer, Pulse, health
+from ftorch.daemon.pulse import Pulse
 from ftorch.jobs.context import Context
 from ftorch.manifest.settings import load_settings
 
 if TYPE_CHECKING:
+    from ftorch.daemon.health import HealthServer
     from ftorch.daemon.metrics import Server
 
 PORT = "FTORCH_METRICS_PORT"
@@ -49,6 +50,8 @@ def serve_health(context: Context, cwd: Path, pulse: Pulse) -> HealthServer | No
     port = health_port(context.env, cwd)
     if port is None:
         return None
+    from ftorch.daemon.health import HealthServer, health  # noqa: PLC0415  for those who asked for it
+
     server = HealthServer(partial(health, context.store, pulse), port)
     log.info("health is served", port=server.port)
     return server

@@ -9,7 +9,7 @@ from ftorch.core.errors import FtorchError
 from ftorch.core.money import Money, exact
 from ftorch.jobs.context import Context
 from ftorch.manifest.notify import NoticeKind, Notify
-from ftorch.notify.teller import RefusedError, send
+from ftorch.notify.wire import RefusedError, send
 from ftorch.store import NoticeRow
 
 _NOTHING = Money(Decimal(0))

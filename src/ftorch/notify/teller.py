@@ -7,33 +7,29 @@ receiver may therefore get one twice, after a kill or a lost answer, and tells b
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-import httpx
 import structlog
 
 from ftorch.core.errors import FtorchError
 from ftorch.jobs.context import Context
-from ftorch.jobs.crossover import note_crossovers
 from ftorch.manifest.notify import NoticeKind, Notify
 from ftorch.notify.jobs import Gatherer
-from ftorch.notify.messages import message, secrets_of
+from ftorch.notify.messages import secrets_of
+from ftorch.notify.wire import LONGEST_WAIT, RefusedError, send
 from ftorch.store import DeliveryRow, NoticeRow, Transaction, schedule_sql
 
-_TIMEOUT_S = 10.0
 _LEASE = timedelta(seconds=60)
 _FIRST_WAIT = timedelta(seconds=5)
-_LONGEST_WAIT = timedelta(hours=3)
 _SOON = timedelta(seconds=30)
 _STALE = timedelta(days=3)
 """What nobody was there to tell for so long is no news any more."""
 _MOST_ATTEMPTS = 36
 """With the pauses between them: about three days."""
-_GONE = 410
 _LOOKED = "notices/crossovers"
 
 log = structlog.get_logger()
@@ -49,16 +45,6 @@ class Outlook:
     next_at: datetime | None
     open: int
     """Deliveries that are due soon: a daemon that would leave waits for them."""
-
-
-class RefusedError(Exception):
-    """The receiver did not take it. The words hold no address."""
-
-    def __init__(self, words: str, *, is_final: bool = False, wait: timedelta | None = None) -> None:
-        super().__init__(words)
-        self.words = words
-        self.is_final = is_final
-        self.wait = wait
 
 
 class Teller:
@@ -129,6 +115,8 @@ class Teller:
         self._submit(_LOOKED, lambda: self._note_crossovers(now))
 
     def _note_crossovers(self, now: datetime) -> None:
+        from ftorch.jobs.crossover import note_crossovers  # noqa: PLC0415  once a day, and large
+
         note_crossovers(self._context, now.date())
         self._context.store.write(lambda tx: tx.put_meta(_LOOKED, now.date().isoformat()))
 
@@ -181,28 +169,9 @@ class Teller:
             self._change(row, ended_at=now, error=refused.words)
             log.error("notice given up", delivery=row.id, attempts=row.attempts, error=refused.words)
             return
-        wait = refused.wait or min(_FIRST_WAIT * (1 << min(row.attempts - 1, 20)), _LONGEST_WAIT)
+        wait = refused.wait or min(_FIRST_WAIT * (1 << min(row.attempts - 1, 20)), LONGEST_WAIT)
         self._change(row, next_at=now + wait, error=refused.words)
         log.warning("notice not taken", delivery=row.id, attempts=row.attempts, error=refused.words)
 
     def _change(self, row: DeliveryRow, **changes: object) -> None:
         self._context.store.write(lambda tx: tx.change("deliveries", row, **changes))
-
-
-def send(channel: Notify, notice: NoticeRow, env: Mapping[str, str], now: datetime) -> None:
-    """One request, no redirects. Raises RefusedError, and what `message` raises; no words hold the address."""
-    asked = message(channel, notice, env, now)
-    try:
-        answer = httpx.post(asked.url, headers=dict(asked.headers), content=asked.content, timeout=_TIMEOUT_S)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise RefusedError(f"no answer: {type(error).__name__}") from None
-    if answer.is_success:
-        return
-    raise RefusedError(
-        f"answered {answer.status_code}", is_final=answer.status_code == _GONE, wait=_retry_after(answer)
-    )
-
-
-def _retry_after(answer: httpx.Response) -> timedelta | None:
-    text = answer.headers.get("retry-after", "")
-    return min(timedelta(seconds=int(text)), _LONGEST_WAIT) if text.isascii() and text.isdigit() else None

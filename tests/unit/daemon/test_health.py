@@ -14,7 +14,8 @@ import pytest
 
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import UsageError
-from ftorch.daemon.health import HERE, HealthServer, Pulse, health
+from ftorch.daemon.health import HERE, HealthServer, health
+from ftorch.daemon.pulse import Pulse
 from ftorch.store import SqliteStore
 from unit.jobs.rows import job
 
