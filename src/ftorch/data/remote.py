@@ -45,6 +45,11 @@ def brought(dataset: Dataset, home: Home) -> Dataset:
     return dataset.model_copy(update=changes) if changes else dataset
 
 
+def named(path: str) -> str:
+    """A dataset as people are shown it: a path as it is, a URL without its secrets."""
+    return shown(path) if is_remote(path) else path
+
+
 def shown(url: str) -> str:
     """A URL without what may be a secret in it: user, password and query."""
     parts = urlsplit(url)

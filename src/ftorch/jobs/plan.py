@@ -14,7 +14,7 @@ from ftorch.core.files import sha256_file
 from ftorch.core.paths import Home
 from ftorch.core.suggest import did_you_mean
 from ftorch.data import Prepared, prepare
-from ftorch.data.remote import brought, is_remote, shown
+from ftorch.data.remote import brought, named
 from ftorch.jobs.metrics import check_eval
 from ftorch.manifest.catalogue import Base, canonical_id, check_base, find_base
 from ftorch.manifest.plan import DatasetFacts, Plan, StartAdapter
@@ -126,8 +126,7 @@ def resolve(
 
 def _facts(prepared: Prepared, manifest: Manifest) -> DatasetFacts:
     """The dataset is called what the manifest calls it, also where a copy of it was read."""
-    path = manifest.dataset.path
-    return prepared.facts.model_copy(update={"source": shown(path) if is_remote(path) else path})
+    return prepared.facts.model_copy(update={"source": named(manifest.dataset.path)})
 
 
 def tokenizer_folder(base: BaseModelRef, folder: Path, home: Home) -> Path | None:

@@ -13,7 +13,7 @@ from ftorch.core.errors import BudgetError, Fault, FtorchError, ManifestError
 from ftorch.core.money import Money
 from ftorch.costs.budget import Limit
 from ftorch.costs.estimate import Estimate
-from ftorch.data.remote import brought
+from ftorch.data.remote import brought, named
 from ftorch.jobs.admit import admit
 from ftorch.jobs.context import Context
 from ftorch.jobs.notices import Notice, NoticeKind
@@ -58,6 +58,7 @@ def look(context: Context, schedule: ScheduleRow) -> Looked:
     """The schedule's manifest as it is now; its folder's `ftorch.toml` counts."""
     path = Path(schedule.manifest_path)
     manifest = load_manifest(path)
+    source = named(manifest.dataset.path)
     # Once: a dataset that lies elsewhere is not brought here again when its rows are read.
     manifest = manifest.model_copy(update={"dataset": brought(manifest.dataset, context.home)})
     if manifest.name != schedule.name:
@@ -66,7 +67,7 @@ def look(context: Context, schedule: ScheduleRow) -> Looked:
         raise ManifestError([Fault(words, file=str(path), key="name", hint=hint)])
     planner = Planner(context.env, path.parent, context.home, context.store, context.clock)
     rule = Schedule.model_validate_json(schedule.rule)
-    return Looked(context, planner, manifest, path, rule, json.loads(schedule.seen))
+    return Looked(context, planner, manifest, path, rule, json.loads(schedule.seen), source)
 
 
 @dataclass(frozen=True, slots=True)

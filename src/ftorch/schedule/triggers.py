@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,15 @@ class Looked:
     path: Path
     rule: Schedule
     seen: Mapping[str, Any]
+    source: str
+    """The dataset as the manifest names it; `manifest` has the copy of one that lies elsewhere."""
 
     @cached_property
     def resolved(self) -> Resolved:
         """The data checked and counted. Raises what `plan` raises."""
-        return self.planner.resolve(self.manifest)
+        found = self.planner.resolve(self.manifest)
+        facts = found.plan.dataset.model_copy(update={"source": self.source})
+        return replace(found, plan=found.plan.model_copy(update={"dataset": facts}))
 
     @cached_property
     def baseline(self) -> JobRow | None:

@@ -207,7 +207,7 @@ def _set_state(context: Context, name: str, state: ScheduleState) -> None:
 
 def _hosted(context: Context, manifest: Manifest, path: Path, rule: Schedule) -> str | None:
     planner = Planner(context.env, path.parent, context.home, context.store, context.clock)
-    return Looked(context, planner, manifest, path, rule, {}).hosted
+    return Looked(context, planner, manifest, path, rule, {}, manifest.dataset.path).hosted
 
 
 def _view(store: Store, row: ScheduleRow, *, most: int) -> ScheduleView:

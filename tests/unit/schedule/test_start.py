@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import fsspec
 import pytest
 
 from unit.schedule.bench import MANIFEST, Bench
@@ -59,6 +60,27 @@ def test_a_changed_dataset_is_trained_once(bench: Bench) -> None:
 
     assert changed.detail.startswith("the dataset changed from")
     assert len(bench.jobs()) == 2
+
+
+def test_a_dataset_at_a_url_is_trained_when_its_content_changed(bench: Bench) -> None:
+    def upload(rows: int) -> None:
+        lines = [json.dumps({"prompt": f"Is thing {n} fine?", "completion": "yes"}) for n in range(rows)]
+        with fsspec.open(url, "w") as stream:
+            stream.write("\n".join(lines) + "\n")
+
+    url = f"memory://{bench.folder}/bucket/rows.jsonl"
+    bench.manifest.write_text(MANIFEST.replace("path: rows.jsonl", f"path: '{url}'"))
+    upload(60)
+    bench.add()
+    once(bench)
+
+    upload(60)
+    same = bench.pass_hour()
+    upload(80)
+    changed = bench.pass_hour()
+
+    assert (same.reason, changed.state) == ("unchanged", "started")
+    assert bench.context.plan(bench.jobs()[0]).dataset.source == url
 
 
 def test_after_a_failed_job_the_same_data_is_tried_again(bench: Bench) -> None:
