@@ -88,7 +88,9 @@ class Scheduler:
         due_next = [self._follow(rows, now) for rows in _by_schedule(found)]
         next_micros = reader.scalar(schedule_sql.NEXT_TIME)
         due_next.append(None if next_micros is None else from_micros(int(next_micros)))
-        soon = sum(row.state != State.STARTED and row.next_at <= now + _SOON for row in found)
+        # Read again: what has just moved on to be judged keeps a daemon that would leave.
+        open_now = reader.many(OccurrenceRow, schedule_sql.OCCURRENCES_OPEN) if found else []
+        soon = sum(row.state != State.STARTED and row.next_at <= now + _SOON for row in open_now)
         return Outlook(self.under_way, min((at for at in due_next if at is not None), default=None), soon)
 
     @property

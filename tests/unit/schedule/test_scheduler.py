@@ -115,6 +115,15 @@ def test_a_person_starts_it_whatever_the_triggers_say(bench: Bench) -> None:
     assert len(bench.jobs()) == 1
 
 
+def test_an_adapter_that_waits_to_be_judged_keeps_a_daemon_that_would_leave(bench: Bench) -> None:
+    bench.add()
+    bench.pass_hour()
+    while_it_trains = bench.scheduler.tick().open
+    bench.job_ends("succeeded")
+
+    assert (while_it_trains, bench.scheduler.tick().open) == (0, 1)
+
+
 def test_to_add_a_schedule_again_takes_over_the_new_rule(bench: Bench) -> None:
     bench.add()
     bench.add(cron="30 4 * * *", timezone="Europe/Paris")
