@@ -106,7 +106,9 @@ def _submit(context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow, 
         words = f"{why}; but job {standing.id} has this very plan"
         title = f"{schedule.name}: something changed, and there is nothing to train"
         told = news(NoticeKind.CHANGED, schedule, occurrence, title, words, dollars={"spend": _NOTHING})
-        _skip(context, schedule, occurrence, looked.next_seen, words, told)
+        # A person who asked by hand looks for the answer.
+        news_of_it = None if occurrence.kind == Kind.MANUAL else told
+        _skip(context, schedule, occurrence, looked.next_seen, words, news_of_it)
 
 
 def take_in(along: Along, resolved: Resolved, estimate: Estimate | None) -> JobRow | None:
