@@ -35,20 +35,24 @@ class Gatherer:
         self._context = context
         self._looked = 0
 
+    def has_news(self) -> bool:
+        """Something has happened since the last time, or nobody has looked yet. Reads alone."""
+        reader = self._context.store.read()
+        known = reader.scalar(sql.GET_META, key=_CURSOR)
+        if known is None:
+            return True
+        # Asked first: events become visible in the order of their numbers.
+        newest = int(reader.scalar(schedule_sql.LAST_EVENT))
+        if reader.many(EventRow, schedule_sql.ENDS_SINCE, after=max(int(known), self._looked)):
+            return True
+        self._looked = max(newest, self._looked)
+        return False
+
     def gather(self) -> int:
         """Make notices of what has happened since the last time; returns how many events that were.
 
         The first time nothing is told: what was over before is no news.
         """
-        reader = self._context.store.read()
-        known = reader.scalar(sql.GET_META, key=_CURSOR)
-        if known is not None:
-            # Asked first: events become visible in the order of their numbers.
-            newest = int(reader.scalar(schedule_sql.LAST_EVENT))
-            after = max(int(known), self._looked)
-            if not reader.many(EventRow, schedule_sql.ENDS_SINCE, after=after):
-                self._looked = max(newest, self._looked)
-                return 0
         return self._context.store.write(lambda tx: _gather(self._context, tx))
 
 

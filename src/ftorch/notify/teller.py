@@ -31,6 +31,7 @@ _STALE = timedelta(days=3)
 _MOST_ATTEMPTS = 36
 """With the pauses between them: about three days."""
 _LOOKED = "notices/crossovers"
+_EVENTS = "notices/events"
 
 log = structlog.get_logger()
 
@@ -63,20 +64,21 @@ class Teller:
             context.conceal(secrets_of(channel, context.env))
 
     def tick(self) -> Outlook:
-        """One pass: events become notices, notices deliveries, and what is due is sent in a thread."""
+        """One pass: events become notices, notices deliveries, and deliveries are sent. All but reading in a thread."""
         now = self._context.clock.now()
-        self._gatherer.gather()
+        if self._gatherer.has_news():
+            self._submit(_EVENTS, self._gather)
         self._look_for_crossovers(now)
         reader = self._context.store.read()
-        for notice in reader.many(NoticeRow, schedule_sql.NOTICES_NEW):
-            self._send_out(notice, now)
+        for notice in self._new(reader, now):
+            self._submit(notice.id, partial(self._send_out, notice, now))
         found = [row for row in reader.many(DeliveryRow, schedule_sql.DELIVERIES_OPEN) if row.channel in self._channels]
         for row in found:
             if row.next_at <= now:
                 self._submit(row.id, partial(self._deliver, row))
         later = [row.next_at for row in found if row.next_at > now]
         soon = sum(row.next_at <= now + _SOON for row in found)
-        return Outlook(self.under_way, min(later, default=None), soon)
+        return Outlook(self.under_way, min(later, default=None), soon + self.under_way)
 
     @property
     def under_way(self) -> int:
@@ -89,12 +91,17 @@ class Teller:
         if self._executor is not None:
             self._executor.shutdown(wait=True)
 
+    def _gather(self) -> None:
+        self._gatherer.gather()
+
+    def _new(self, reader: Transaction, now: datetime) -> list[NoticeRow]:
+        """What was not sent out yet. Where nobody is to be told, a daemon of another folder may know whom to tell."""
+        found = reader.many(NoticeRow, schedule_sql.NOTICES_NEW)
+        return [notice for notice in found if self._channels or notice.at < now - _STALE]
+
     def _send_out(self, notice: NoticeRow, now: datetime) -> None:
         """A delivery for each channel that wants it; of several daemons the first one decides."""
         is_old = notice.at < now - _STALE
-        if not self._channels and not is_old:
-            # A daemon of another folder may know whom to tell.
-            return
         kind = NoticeKind(notice.kind)
         wanted = [channel for channel in self._channels.values() if channel.wants(kind) and not is_old]
 
