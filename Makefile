@@ -31,13 +31,13 @@ test: install
 test-slow: install
 	$(BIN)/pytest $(SPREAD) -p no:cacheprovider tests/oracle --ignore=tests/oracle/test_lambda_jobs.py
 
-# The six cells of the table are spread test by test: one file holds most of the work.
+# The six cells of the table are spread test by test: one file holds most of the work, and the longest tests come last.
 crash: install
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist load -p no:cacheprovider tests/crash --ignore-glob='*/test_lambda_*' --ignore-glob='*/test_modal_*'
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -p no:cacheprovider tests/crash --ignore-glob='*/test_lambda_*' --ignore-glob='*/test_modal_*'
 
 # Machines and sandboxes in real time, minutes each: by hand, since CI stays under an hour.
 rented: install
-	$(BIN)/pytest -p no:cacheprovider tests/oracle/test_lambda_jobs.py tests/crash/test_lambda_*.py tests/crash/test_modal_*.py
+	$(BIN)/pytest $(SPREAD) -p no:cacheprovider tests/oracle/test_lambda_jobs.py tests/crash/test_lambda_*.py tests/crash/test_modal_*.py
 
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -116,6 +116,7 @@ class Engine:
         now = self._context.clock.now()
         changed = self._mirror.refresh(self._context.store.read())
         self._walks.start_sweeps()
+        self._walks.start_bills()
         next_walk_s = self._walks.start_walks(self._mirror.runs())
         # Providers answer while we decide: after a restart with ten thousand jobs nobody waits for all of them.
         self._lanes.start_due()

@@ -1,4 +1,4 @@
-"""Looking at the world: one batched reading of a provider's open runs when it is due, and a sweep for strays."""
+"""Looking at the world: one batched reading of a provider's open runs when it is due, a sweep for strays, the bills."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from structlog.contextvars import bound_contextvars
 
 from ftorch.core.errors import CredentialsError, FtorchError
 from ftorch.jobs import advance, submit
+from ftorch.jobs.billing.pull import pull
 from ftorch.jobs.context import Context
 from ftorch.jobs.lanes import Lanes, Threads, Work
 from ftorch.jobs.meter import Meter
@@ -23,10 +24,12 @@ from ftorch.store import RunRow
 
 _OBSERVE = "observe"
 _LOOK_FOR_PROVIDERS_S = 60.0
+PULL_EVERY_S = 6 * 3600.0
+"""Bills grow by the hour, and settle in days."""
 
 
 class Walks:
-    """Starts walks and sweeps where this process leads. Only the engine's thread calls `start_*`."""
+    """Starts walks, sweeps and bills where this process leads. Only the engine's thread calls `start_*`."""
 
     def __init__(self, context: Context, lanes: Lanes, rights: Rights, meter: Meter) -> None:
         self._context = context
@@ -36,6 +39,7 @@ class Walks:
         self._paces: dict[str, Pace] = {}
         self._swept_s: dict[str, float] = {}
         self._sweep_due_s = float("-inf")
+        self._pull_due_s = context.clock.boot_s() + PULL_EVERY_S
         self._random = random.Random()  # noqa: S311  jitter, not a secret
 
     def start_walks(self, runs: Iterable[RunRow]) -> float | None:
@@ -66,6 +70,16 @@ class Walks:
                 self._swept_s[name] = now_s
                 self._lanes.add(Work(f"/sweep {name}", name, partial(self._sweep, name)))
 
+    def start_bills(self) -> None:
+        """Every six hours, the first time six hours after the start: a daemon for one job leaves bills to a person."""
+        now_s = self._context.clock.boot_s()
+        if now_s < self._pull_due_s:
+            return
+        self._pull_due_s = now_s + PULL_EVERY_S
+        for name in filter(self._can_open, providers_used(self._context)):
+            if self._rights.leads(name):
+                self._lanes.add(Work(f"/bill {name}", name, partial(self._pull, name)))
+
     def _start_walk(self, name: str, runs: Sequence[RunRow], now_s: float) -> float:
         capabilities = self._context.open_provider(name).capabilities
         if name not in self._paces:
@@ -95,6 +109,10 @@ class Walks:
     def _sweep(self, name: str) -> None:
         with bound_contextvars(provider=name):
             outcome_of("sweep", lambda: sweep(self._context, self._context.open_provider(name)), name, self._lanes)
+
+    def _pull(self, name: str) -> None:
+        with bound_contextvars(provider=name):
+            outcome_of("bill", lambda: pull(self._context, [name], is_asked=True), name, self._lanes)
 
     def _is_ours(self, run: RunRow) -> bool:
         """The credentials see the run; where they do not, its row says so, unless another daemon's do."""
