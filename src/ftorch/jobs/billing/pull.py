@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import cast
 
-from ftorch.core.clock import from_micros, to_micros
+from ftorch.core.clock import from_micros
 from ftorch.core.errors import BillNotEnabledError, CredentialsError, FtorchError, MissingExtraError
 from ftorch.core.money import Money
 from ftorch.costs.items import Place, SpendSource, Window
@@ -128,12 +128,13 @@ def _standing(context: Context, bill: Bill) -> Money:
 
 
 def _tell(context: Context, bill: Bill, tally: Tally, before: Money) -> None:
-    """People are told that a bill came, where it has changed the books."""
+    """People are told that a bill came, where it has changed the books; once a day, for it is read every six hours."""
     now = _standing(context, bill)
+    day = context.clock.now().date()
     unexplained = tally.lines[Place.UNEXPLAINED]
     notice = Notice(
         kind=NoticeKind.BILL,
-        subject=f"bill/{bill.provider}/{bill.account}/{to_micros(context.clock.now())}",
+        subject=f"bill/{bill.provider}/{bill.account}/{day}",
         title=f"the bill of {bill.provider} has arrived",
         text=f"{sum(tally.lines.values())} lines, of which nobody can explain {unexplained}",
         hint="ftorch bill" if not unexplained else "ftorch bill explain LINE",
