@@ -118,7 +118,6 @@ def test_a_growing_dataset_is_retrained_and_only_what_is_better_is_promoted(shel
     assert [one["state"] for one in shell.json("adapters")] == ["refused", "promoted"]
 
     # The poison is taken out; honest rows come.
-    (shell.folder / "heldout.lock").unlink()
     write_rows(shell.folder / "rows.jsonl", rows("yes", 0, 90))
     better = next_outcome(shell)
     assert better["state"] == "promoted", better

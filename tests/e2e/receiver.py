@@ -21,6 +21,8 @@ class Receiver:
     secret: str
     url: str = ""
     refusals: int = 0
+    retry_after: str = ""
+    """Seconds that a refusal asks for, if any."""
     attempts: list[dict[str, str]] = field(default_factory=list)
     taken: list[dict[str, Any]] = field(default_factory=list)
 
@@ -50,6 +52,8 @@ def listening(refusals: int = 0) -> Iterator[Receiver]:
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["content-length"]))
             self.send_response(receiver.answer({name.lower(): text for name, text in self.headers.items()}, content))
+            if receiver.retry_after:
+                self.send_header("retry-after", receiver.retry_after)
             self.send_header("content-length", "0")
             self.end_headers()
 

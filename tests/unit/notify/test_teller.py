@@ -111,6 +111,21 @@ def test_the_pauses_double(context: Context, receiver: Receiver) -> None:
     assert pauses == [5.0, 10.0, 20.0, 40.0]
 
 
+def test_the_pause_that_a_receiver_asks_for_is_kept(context: Context, receiver: Receiver) -> None:
+    receiver.refusals, receiver.retry_after = 1, "90"
+    news(context)
+    one = teller(context)
+    one.tick()
+
+    advance(context, 89)
+    one.tick()
+    early = len(receiver.attempts)
+    advance(context, 1)
+    one.tick()
+
+    assert (early, len(receiver.taken)) == (1, 1)
+
+
 def test_what_nobody_ever_takes_is_given_up_and_kept_with_the_reason(context: Context, receiver: Receiver) -> None:
     receiver.refusals = 999
     news(context)
