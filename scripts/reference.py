@@ -47,8 +47,8 @@ def manifest_page() -> str:
     """Every key of the manifest."""
     head = (
         "# Manifest\n\nEvery key, generated from the schema; `ftorch schema manifest` prints the same as JSON schema "
-        "for editors. In this version `schedule` is checked and kept with the job, and not yet acted on; `eval`, "
-        "`lifetime` and `task` are what `ftorch eval`, `lifetime` and `decide` go by.\n"
+        "for editors. `schedule` is what `ftorch schedule add` goes by; `eval`, `lifetime` and `task` are what "
+        "`ftorch eval`, `lifetime` and `decide` do.\n"
     )
     return f"{head}\n```yaml\n{_EXAMPLE}```\n\n{_tables(manifest_schema())}"
 
@@ -57,8 +57,7 @@ def settings_page() -> str:
     """Every key of ftorch.toml."""
     head = (
         "# Settings\n\n`ftorch.toml`: the nearest one in the working folder or above it, over the user's own in the "
-        "configuration folder, key by key. In this version `local.rate`, `required_labels`, "
-        "`prices` and `daemon.metrics_port` have an effect.\n"
+        "configuration folder, key by key.\n"
     )
     return f"{head}\n{_tables(settings_schema())}"
 

@@ -21,7 +21,6 @@ from ftorch.core.errors import CredentialsError, MissingExtraError, NotFinishedE
 from ftorch.core.paths import Home
 from ftorch.jobs.states import CANCELLED
 from ftorch.jobs.views import (
-    AdapterView,
     EventView,
     JobLine,
     JobView,
@@ -32,7 +31,7 @@ from ftorch.jobs.views import (
     pick,
 )
 from ftorch.manifest.places import store_url
-from ftorch.store import JobRow, SqliteStore, Store, Transaction, open_store
+from ftorch.store import SqliteStore, Store, Transaction, open_store
 from ftorch.store.transaction import of_nothing
 
 if TYPE_CHECKING:
@@ -42,20 +41,23 @@ if TYPE_CHECKING:
     from ftorch.costs.compare import Comparison as SpendComparison
     from ftorch.costs.lifetime import LifetimeReport
     from ftorch.costs.report import Scope, SpendReport
+    from ftorch.jobs.adapter_views import AdapterView, PromotionView
     from ftorch.jobs.adopt import Adoptable
     from ftorch.jobs.advice.decision import Decision
     from ftorch.jobs.billing.api import Billing
-    from ftorch.jobs.compare import Comparison, Sources
+    from ftorch.jobs.compare import Comparison
     from ftorch.jobs.context import Context
     from ftorch.jobs.evaluate import EvaluationReport
     from ftorch.jobs.history import JobHistory
     from ftorch.jobs.plan import Resolved
+    from ftorch.jobs.planner import Planner
     from ftorch.jobs.preview import PlanView
     from ftorch.jobs.reap import ReapReport
     from ftorch.manifest.evaluation import Hosted
-    from ftorch.manifest.prices import OwnPrice
     from ftorch.manifest.schema import Manifest
+    from ftorch.notify.api import Notices
     from ftorch.providers.status import ProviderStatus
+    from ftorch.schedule.api import Schedules
 
 _POLL_S = 0.5
 _DAEMON_CHECK_S = 5.0
@@ -104,7 +106,7 @@ class Client:
         Raises ManifestError, DataError, SettingsError (3), BudgetError (5), CredentialsError (4) or
         MissingExtraError (2).
         """
-        return self._view(self._resolve(manifest))
+        return self._planner().view(self._resolve(manifest))
 
     def compare(self, manifest: Manifest | Path | str, *, live: bool = False) -> Comparison:
         """One manifest against every provider: dollars, hours, memory, what would be lost, what is refused.
@@ -114,11 +116,11 @@ class Client:
         """
         from ftorch.jobs.compare import compare
 
-        return compare(self._resolve(manifest, picks=False).plan, self._sources(is_live=live))
+        return compare(self._resolve(manifest, picks=False).plan, self._planner().sources(is_live=live))
 
     def prices(self) -> list[ListedPrice]:
         """The price book of machines: shipped lists, catalogues that were asked, `[prices]` of ftorch.toml."""
-        return list(self._sources().book.machines)
+        return list(self._planner().sources().book.machines)
 
     def refresh_prices(self, providers: Sequence[str] = ()) -> Mapping[str, str]:
         """Ask providers with a catalogue what their machines cost now, and keep it. Reads only at the providers.
@@ -289,20 +291,46 @@ class Client:
 
     def adapters(self) -> list[AdapterView]:
         """All adapters that came home, newest first."""
-        store = self._existing()
-        return [self._adapter(row) for row in store.jobs() if row.adapter] if store else []
+        from ftorch.jobs.adapter_views import adapter_views
 
-    def adapter(self, job: str) -> AdapterView:
-        """The adapter of a job. Raises NotFinishedError while it has none."""
-        row = pick(self._readable(), job)
-        if row.adapter is None:
-            raise NotFinishedError(
-                f"job {row.id} has no adapter: it is {row.state}", hint=f"run `ftorch wait {row.id}`"
-            )
-        return self._adapter(row)
+        store = self._existing()
+        return adapter_views(store) if store else []
+
+    def adapter(self, reference: str) -> AdapterView:
+        """The adapter of a job, of `name/3`, or the one in service, `name@latest`.
+
+        Raises NotFinishedError where there is none.
+        """
+        from ftorch.jobs.adapter_views import adapter_view
+
+        return adapter_view(self._readable(), reference)
+
+    def promote(self, adapter: str, *, note: str = "") -> AdapterView:
+        """Put a version, `name/3` or a job's, into service, whatever a gate said. Its files are checked first."""
+        from ftorch.jobs.serving import label
+        from ftorch.jobs.versions import promote
+
+        return self.adapter(label(promote(self._opened(), adapter, note=note)))
+
+    def rollback(self, name: str, *, to: int | None = None, note: str = "") -> AdapterView:
+        """Go back to the version that was in service before, or to number `to`; its bytes are checked first.
+
+        Raises UsageError where there is nothing to go back to, ArtifactError where its files were changed.
+        """
+        from ftorch.jobs.serving import label
+        from ftorch.jobs.versions import roll_back
+
+        return self.adapter(label(roll_back(self._opened(), name, to=to, note=note)))
+
+    def promotions(self, name: str) -> Sequence[PromotionView]:
+        """Which versions of a name were in service since when, and why, oldest first."""
+        from ftorch.jobs.adapter_views import promotions
+
+        return promotions(self._readable(), name)
 
     def verify(self, adapter: str) -> AdapterView:
         """Repeat the checks of an adapter's receipt, offline. `adapter` is a job or a folder. Raises ArtifactError."""
+        from ftorch.jobs.adapter_views import AdapterView
         from ftorch.jobs.receipt import verify
 
         folder = Path(adapter)
@@ -353,7 +381,7 @@ class Client:
         from ftorch.jobs.pays import lifetime_of
 
         begin = start or self._clock.now().date()
-        return lifetime_of(self._existing(), subject, self._cwd, start=begin, own_prices=self._own_prices())
+        return lifetime_of(self._existing(), subject, self._cwd, start=begin, own_prices=self._planner().own_prices())
 
     def decide(self, subject: str, *, start: date | None = None) -> Decision:
         """Fine-tune, prompt, retrieve, or do not? `subject` is a manifest or a job.
@@ -364,7 +392,7 @@ class Client:
         from ftorch.jobs.advice.decision import decide
 
         begin = start or self._clock.now().date()
-        return decide(self._existing(), subject, self._cwd, start=begin, own_prices=self._own_prices())
+        return decide(self._existing(), subject, self._cwd, start=begin, own_prices=self._planner().own_prices())
 
     @property
     def bill(self) -> Billing:
@@ -372,6 +400,20 @@ class Client:
         from ftorch.jobs.billing.api import Billing
 
         return Billing(self._opened, self._existing)
+
+    @property
+    def schedules(self) -> Schedules:
+        """Schedules: `add`, `list`, `show`, `pause`, `resume`, `trigger`, `remove`, `next`."""
+        from ftorch.schedule.api import Schedules
+
+        return Schedules(self._opened, self._existing, self._cwd)
+
+    @property
+    def notices(self) -> Notices:
+        """What people are told: `list`, `test`."""
+        from ftorch.notify.api import Notices
+
+        return Notices(self._opened, self._existing, self._cwd, self._env)
 
     def spend(
         self,
@@ -505,55 +547,13 @@ class Client:
         return answer(store.read() if store else of_nothing(), asked)
 
     def _resolve(self, manifest: Manifest | Path | str, *, picks: bool = True) -> Resolved:
-        from ftorch.jobs.admit import adapter_folder
-        from ftorch.jobs.compare import compare
-        from ftorch.jobs.pick import pick
-        from ftorch.jobs.plan import resolve
-        from ftorch.manifest.load import load_manifest
-        from ftorch.manifest.settings import load_settings
+        asked = (self._cwd / manifest).absolute() if isinstance(manifest, Path | str) else manifest
+        return self._planner().resolve(asked, picks=picks)
 
-        path = self._manifest_path(manifest)
-        value = load_manifest(path) if isinstance(manifest, Path | str) else manifest
-        return resolve(
-            value,
-            path,
-            settings=load_settings(self._cwd, self._env),
-            home=self.home,
-            adapter_folder=lambda reference: adapter_folder(self._existing(), reference, path.parent),
-            pick=(lambda plan, rule: pick(compare(plan, self._sources()), rule, str(path))) if picks else None,
-            progress=lambda done, total: self._progress("checking the data", done, total),
-        )
+    def _planner(self) -> Planner:
+        from ftorch.jobs.planner import Planner
 
-    def _own_prices(self) -> Mapping[str, Mapping[str, OwnPrice]]:
-        """`[prices]` of ftorch.toml."""
-        from ftorch.manifest.settings import load_settings
-
-        return load_settings(self._cwd, self._env).prices
-
-    def _sources(self, *, is_live: bool = False) -> Sources:
-        """Where a comparison looks: the price book, the credentials, earlier jobs."""
-        from ftorch.costs.book.listed import price_book
-        from ftorch.jobs.compare import Sources
-        from ftorch.manifest.credentials import environment
-
-        store = self._existing()
-        return Sources(
-            book=price_book(self._own_prices(), self.home.prices),
-            credentials=environment(self._env, self._cwd),
-            tx=store.read() if store else None,
-            today=self._clock.now().date(),
-            is_live=is_live,
-        )
-
-    def _manifest_path(self, manifest: Manifest | Path | str) -> Path:
-        if isinstance(manifest, Path | str):
-            return (self._cwd / manifest).absolute()
-        return manifest.source or self._cwd / "(manifest)"
-
-    def _view(self, resolved: Resolved) -> PlanView:
-        from ftorch.jobs.preview import preview
-
-        return preview(resolved, self._existing(), self._credentials(), self._clock.now())
+        return Planner(self._env, self._cwd, self.home, self._existing(), self._clock, self._progress)
 
     def _credentials(self) -> Mapping[str, str]:
         from ftorch.manifest.credentials import environment
@@ -579,12 +579,6 @@ class Client:
         if store is None:
             raise UsageError(f"nothing was ever submitted in {self.home.root}", hint="run `ftorch submit MANIFEST`")
         return store
-
-    def _adapter(self, row: JobRow) -> AdapterView:
-        from ftorch.jobs.receipt import read_receipt
-
-        folder = Path(row.adapter or "")
-        return AdapterView(row.id, row.name, folder, read_receipt(folder))
 
     def _deadline(self, timeout: str | float | None) -> float | None:
         if timeout is None:

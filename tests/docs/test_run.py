@@ -34,6 +34,7 @@ SESSIONS = (
     ("docs/guides/orphans.md",),
     ("docs/guides/decide.md", "docs/guides/compare.md"),
     ("docs/guides/close-the-month.md",),
+    ("docs/guides/retrain.md", "docs/guides/notifications.md", "docs/guides/service.md"),
 )
 VERDICTS = {"eval": (0, 12, 13), "lifetime": (0, 12, 13), "decide": (0, 12, 13), "daemon": (0, 9)}
 """Commands whose exit code is an answer: the tiny model may fail its gate, the daemon may have left."""

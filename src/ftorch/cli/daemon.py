@@ -1,4 +1,4 @@
-"""`ftorch daemon`: run, start, stop, status."""
+"""`ftorch daemon`: run, start, stop, status, install."""
 
 from __future__ import annotations
 
@@ -66,6 +66,32 @@ def status() -> int:
         return 9
     until = "" if found.stays else ", and leaves when nothing is left to do"
     click.echo(f"daemon {found.pid} is at work in {home.root}{until}; its log is {home.daemon_log}")
+    return 0
+
+
+@daemon.command()
+@click.option("--print", "prints", is_flag=True, help="Print it and write nothing.")
+@click.option("--container", is_flag=True, help="A file for podman or docker instead; it is only ever printed.")
+@click.option("--extras", default="all", show_default=True, metavar="LIST", help="With --container: extras of ftorch.")
+def install(*, prints: bool, container: bool, extras: str) -> int:
+    """Keep a daemon at work here after a reboot: a systemd unit of your own user.
+
+    It works in this folder, whose ftorch.toml and .env count. Starting it is yours: the commands are printed.
+    """
+    from ftorch.core.files import write_text
+    from ftorch.daemon.install import UNIT, container_file, systemd_unit, unit_file
+
+    with make_client() as client:
+        unit = container_file(extras) if container else systemd_unit(client.home, Path.cwd(), os.environ)
+    if prints or container:
+        click.echo(unit, nl=False)
+        return 0
+    place = unit_file(os.environ)
+    write_text(place, unit)
+    say(f"wrote {place}; it begins with the machine after")
+    say("  systemctl --user daemon-reload")
+    say(f"  systemctl --user enable --now {UNIT}")
+    say("  loginctl enable-linger")
     return 0
 
 

@@ -45,6 +45,8 @@ class Limit:
     limit: Money
     spent: Money
     held: Money
+    kept_in: str = "ftorch.toml"
+    """Where it is raised."""
 
     @property
     def left(self) -> Money:
@@ -148,7 +150,7 @@ def _check_one(plan: Plan, estimate: Estimate, limit: Limit) -> None:
     raise BudgetError(
         f"the estimate, {estimate.amount}, is above what is left of the {limit.name}, {limit.limit}: "
         f"{limit.spent} is spent and {limit.held} is held",
-        hint="raise its limit in ftorch.toml, cancel what is not needed, or wait for the next period",
+        hint=f"raise its limit in {limit.kept_in}, cancel what is not needed, or wait for the next period",
     )
 
 

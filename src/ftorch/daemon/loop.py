@@ -16,9 +16,11 @@ import structlog
 from ftorch.core import log as logging
 from ftorch.core.errors import FtorchError, UsageError
 from ftorch.core.host import host_id
+from ftorch.daemon.beside import Beside, Outlook
 from ftorch.daemon.heap import share_heap
 from ftorch.daemon.leave import Leaving
-from ftorch.daemon.watch import serve_metrics
+from ftorch.daemon.pulse import Pulse
+from ftorch.daemon.watch import serve_health, serve_metrics
 from ftorch.daemon.watchdog import Watchdog
 from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine, Tick
@@ -27,9 +29,14 @@ from ftorch.jobs.meter import metered
 from ftorch.jobs.rights import Alone, Rights, Shared
 from ftorch.jobs.sign import Sign
 from ftorch.manifest.credentials import secret_values
+from ftorch.manifest.settings import load_settings
+from ftorch.notify.teller import Teller
+from ftorch.schedule.retrain import Retrain
+from ftorch.schedule.scheduler import Scheduler
 from ftorch.store import sql
 
 if TYPE_CHECKING:
+    from ftorch.daemon.health import HealthServer
     from ftorch.daemon.metrics import Metrics, Server
 
 _BUSY_S = 1.0
@@ -52,6 +59,8 @@ class Daemon:
         self._stop = threading.Event()
         self._leaving = Leaving(self._stop)
         self._sign = Sign(context.home)
+        self._beside = Beside()
+        self._pulse = Pulse(context.clock)
 
     def run(self) -> None:
         """Lead and work. Raises UsageError when another daemon leads this installation."""
@@ -85,16 +94,16 @@ class Daemon:
     def _work_watched(self) -> None:
         """Work under our sign and the watchdog, which also looks after the way out, with the numbers served."""
         self._sign.show(stays=False)
-        server = None
+        servers: list[Server | HealthServer] = []
         try:
-            server = self._serve()
-            self._metrics = server.metrics if server else None
+            self._serve(servers)
             # Only from here on nothing can keep us from working: `daemon start` waits for this.
             self._sign.show(stays=self._stays)
             with Watchdog(self._context.clock, self._context.store.is_stuck) as watchdog, self._rights() as rights:
+                self._beside = self._others(rights)
                 self._work(self._engine(rights), rights, watchdog)
         finally:
-            if server is not None:
+            for server in servers:
                 server.stop()
             self._sign.take_down()
 
@@ -102,15 +111,24 @@ class Daemon:
     def _stays(self) -> bool:
         return not self._until_idle and not self._once
 
-    def _serve(self) -> Server | None:
+    def _serve(self, servers: list[Server | HealthServer]) -> None:
         """A daemon that a submit has started goes on without: nobody would see it fail, and paid runs need it."""
         try:
-            return serve_metrics(self._context, self._cwd)
+            if (numbers := serve_metrics(self._context, self._cwd)) is not None:
+                servers.append(numbers)
+                self._metrics = numbers.metrics
+            if (health := serve_health(self._context, self._cwd, self._pulse)) is not None:
+                servers.append(health)
         except FtorchError as error:
             if not self._until_idle:
                 raise
             log.warning("metrics are not served", error=error.message, hint=error.hint)
-            return None
+
+    def _others(self, rights: Rights) -> Beside:
+        """Schedules and notices. Slow work is metered by nobody: it calls no provider."""
+        channels = load_settings(self._cwd, self._context.env).notify
+        retrain = Retrain(self._context)
+        return Beside(Scheduler(self._context, rights, retrain), Teller(self._context, channels))
 
     def _engine(self, rights: Rights) -> Engine:
         if self._metrics is None:
@@ -136,12 +154,15 @@ class Daemon:
     def _work(self, engine: Engine, rights: Rights, watchdog: Watchdog) -> None:
         log.info("daemon started", home=str(self._context.home.root), pid=os.getpid())
         self._leaving.wakes(engine.progressed.set)
+        self._beside.wakes(engine.progressed.set)
         while not self._stop.is_set():
             watchdog.feed()
+            self._pulse.beat()
             if self._pass(engine, rights):
                 break
         if self._stop.is_set():
             self._leave(engine, rights)
+        self._beside.close()
         engine.close()
         log.info("daemon is idle", pid=os.getpid())
 
@@ -150,20 +171,23 @@ class Daemon:
         started_s = self._context.clock.boot_s()
         self._stay_if_asked()
         engine.progressed.clear()
+        # First: the job that a schedule starts now is moved in the same pass.
+        beside = self._beside.tick()
         tick = self._tick(engine)
         if tick is None:
             self._stop.wait(_QUIET_S)
             return False
-        if self._until_idle and tick.is_idle(self._context.clock.now()):
+        if self._until_idle and tick.is_idle(self._context.clock.now()) and not beside.open:
             return True
         # Asked at each pass: what an earlier one asked too early, this one has asked again.
         was_early = rights.asked_too_early()
-        if self._once and not was_early and not tick.under_way and not engine.progressed.is_set():
+        is_quiet = not tick.under_way and not self._beside.under_way and not engine.progressed.is_set()
+        if self._once and not was_early and is_quiet:
             return True
         # Many steps end while one tick is computed: the next one waits, so that ticks take a fifth of one core at most.
         self._stop.wait(min(_BUSY_S, _REST * (self._context.clock.boot_s() - started_s)))
         if not self._stop.is_set():
-            engine.progressed.wait(self._pause_s(tick))
+            engine.progressed.wait(self._pause_s(tick, beside))
         return False
 
     def _stay_if_asked(self) -> None:
@@ -173,12 +197,13 @@ class Daemon:
             self._until_idle = False
             self._sign.show(stays=True)
 
-    def _pause_s(self, tick: Tick) -> float:
+    def _pause_s(self, tick: Tick, beside: Outlook) -> float:
         """Until something is due; other processes add and cancel jobs meanwhile, and are not kept waiting long."""
-        longest = _BUSY_S if tick.open_jobs or tick.under_way else _QUIET_S
-        if tick.next_at is None:
+        longest = _BUSY_S if tick.open_jobs or tick.under_way or beside.under_way else _QUIET_S
+        due = min((at for at in (tick.next_at, beside.next_at) if at is not None), default=None)
+        if due is None:
             return longest
-        due_s = (tick.next_at - self._context.clock.now()).total_seconds()
+        due_s = (due - self._context.clock.now()).total_seconds()
         return min(longest, max(due_s, _SHORTEST_S))
 
     def _tick(self, engine: Engine) -> Tick | None:

@@ -6,15 +6,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from ftorch.core.errors import UsageError
 from ftorch.core.host import host_id
 from ftorch.costs import budget
+from ftorch.costs.budget import Limit
 from ftorch.costs.estimate import Estimate
 from ftorch.jobs.allowance import rules
 from ftorch.jobs.context import Context
 from ftorch.jobs.learning import estimate_row
 from ftorch.jobs.plan import Resolved
+from ftorch.jobs.serving import find_version, folder_of
 from ftorch.jobs.states import CANCELLED, RUN, TERMINAL, JobReason, JobState, Purpose
 from ftorch.jobs.submit import never_was_in
 from ftorch.manifest.plan import Plan
@@ -30,7 +33,26 @@ class Admitted:
     is_new: bool
 
 
-def admit(context: Context, resolved: Resolved, estimate: Estimate | None = None, *, again: bool) -> Admitted:
+class Along(Protocol):
+    """What else belongs to taking a job in, within the same commit."""
+
+    def limits(self, tx: Transaction) -> Sequence[Limit]:
+        """Limits beside those of the job and of `ftorch.toml`."""
+        ...
+
+    def admitted(self, tx: Transaction, job: JobRow) -> None:
+        """The new job is in. What is raised here undoes it."""
+        ...
+
+
+def admit(
+    context: Context,
+    resolved: Resolved,
+    estimate: Estimate | None = None,
+    *,
+    again: bool,
+    along: Along | None = None,
+) -> Admitted:
     """Insert the job, unless one with the same plan is open or has succeeded. `again` starts a new one regardless.
 
     Its estimate is held until its first run holds for itself: ten jobs that are submitted in a row cannot all be the
@@ -46,11 +68,14 @@ def admit(context: Context, resolved: Resolved, estimate: Estimate | None = None
         if not again and (standing := stands_for(earlier)):
             return Admitted(standing, is_new=False)
         if estimate is not None:
-            budget.check(plan, estimate, rules(tx, plan, context.clock.now()))
+            limits = [*rules(tx, plan, context.clock.now()), *(along.limits(tx) if along else ())]
+            budget.check(plan, estimate, limits)
         tx.insert_job(job, plan.to_json())
         if estimate is not None:
             tx.add_estimate(estimate_row(job, estimate))
         tx.add_event(context.event(job.id, None, "submitted", str(resolved.manifest_path)))
+        if along is not None:
+            along.admitted(tx, job)
         return Admitted(job, is_new=True)
 
     return context.store.write(change)
@@ -166,13 +191,12 @@ def compare_plans(then: Plan, now: Plan) -> list[tuple[str, str, str]]:
 
 
 def adapter_folder(store: Store | None, reference: str, folder: Path) -> Path:
-    """The adapter that `from_adapter` means: a folder, a job, or `name@latest`. UsageError when there is none."""
+    """The adapter that `from_adapter` means: a folder, a job, `name@latest` or `name/3`. Raises UsageError for none."""
     if (folder / reference).is_dir():
         return (folder / reference).resolve()
-    name = reference.removesuffix("@latest")
-    for job in store.jobs() if store else ():
-        if job.adapter and (job.name == name or job.id.startswith(name)):
-            return Path(job.adapter)
+    version = find_version(store, reference) if store else None
+    if store is not None and version is not None:
+        return folder_of(store, version)
     raise UsageError(f"no adapter is called {reference!r}", hint="run `ftorch adapters` to see those that came home")
 
 

@@ -58,9 +58,17 @@ class Answered:
 
 
 def answer_here(
-    context: Context, job: JobRow, plan: Plan, *, name: str, adapter: Path | None, progress: Progress
+    context: Context,
+    job: JobRow,
+    plan: Plan,
+    *,
+    name: str,
+    adapter: Path | None,
+    progress: Progress,
+    rows: Path | None = None,
 ) -> Answered:
-    """Let the base model, with the adapter or without one, answer the job's held-out rows on this machine.
+    """Let the base model, with the adapter or without one, answer `rows` on this machine; the job's held-out rows when
+    not given.
 
     What was answered before is not answered again. The time is posted to the ledger at the declared rate of `local`,
     however the process ends. Raises ArtifactError for an adapter of another base, BudgetError when nothing is left
@@ -69,7 +77,8 @@ def answer_here(
     """
     if adapter is not None:
         check_base(adapter, plan)
-    spec = _spec(plan, Path(job.dataset) / HELD_OUT)
+    held_out, sha256 = Path(job.dataset) / HELD_OUT, plan.dataset.held_out_sha256
+    spec = _spec(plan, rows, sha256_file(rows)) if rows else _spec(plan, held_out, sha256)
     folder = context.home.evaluations / _identity(spec, adapter)
     out = folder / "out"
     try:
@@ -118,7 +127,7 @@ def _affordable_s(context: Context, job: JobRow, plan: Plan) -> int | None:
     return budget.seconds_for(left, rate.amount) if left and rate else None
 
 
-def _spec(plan: Plan, rows: Path) -> dict[str, Any]:
+def _spec(plan: Plan, rows: Path, sha256: str) -> dict[str, Any]:
     is_preference = plan.method.type == "dpo"
     labels = plan.dataset.labels
     return {
@@ -126,7 +135,7 @@ def _spec(plan: Plan, rows: Path) -> dict[str, Any]:
         "kind": "preference" if is_preference else "generate",
         "base_model": {"id": plan.base_model.id, "path": None, "revision": plan.base_model.revision},
         "rows_file": str(rows),
-        "rows_sha256": plan.dataset.held_out_sha256,
+        "rows_sha256": sha256,
         "labels": list(labels) if labels and not is_preference else None,
         "batch_size": _BATCH,
         "max_length": plan.method.max_length,
@@ -188,7 +197,7 @@ def _failure(code: int, folder: Path, name: str) -> FtorchError:
         case 64 | 66:
             return UsageError(words, hint=hint)
         case 73:
-            return UsageError(f"{name} is being evaluated on these rows by another process", hint="wait for it")
+            return NotFinishedError(f"{name} is being evaluated on these rows by another process", hint="wait for it")
         case 75 if last.get("reason") == "deadline":
             return NotFinishedError(
                 f"evaluating {name} reached the end of budget.limit", hint="raise it in the manifest; nothing is lost"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ftorch.core.money import Money
 from ftorch.costs import ledger
 from ftorch.jobs.context import Context
+from ftorch.jobs.notices import Notice, NoticeKind, tell
 from ftorch.jobs.serial import history, ref
 from ftorch.store import JobRow, RunRow, Transaction
 
@@ -35,10 +36,25 @@ def _post(context: Context, job: JobRow, run: RunRow, *, is_final: bool) -> None
         changes = {"charged_at": run.charged_at or now, "hold_micro": hold_micro, "failures": 0, **settled}
         if not context.change_run_in(tx, run, "charged", words, **changes):
             return
+        before = ledger.spent_micro(tx, job.id)
         ledger.post_charges(tx, run, items, now=now)
+        if run.charged_at is not None and items:
+            tell(context, tx, _final(job, run, before, ledger.spent_micro(tx, job.id)))
         if job.limit_micro is not None and (spent := ledger.spent_micro(tx, job.id)) > job.limit_micro:
             limit = Money.from_micro(job.limit_micro)
             over = f"{Money.from_micro(spent)} is spent, budget.limit is {limit}"
             tx.add_event(context.event(job.id, run.key, "over budget", over))
 
     context.store.write(change)
+
+
+def _final(job: JobRow, run: RunRow, before_micro: int, micro: int) -> Notice:
+    """What is told when a price came that does not change any more."""
+    return Notice(
+        kind=NoticeKind.BILL,
+        subject=f"bill/{run.key}",
+        title=f"{job.name}: the price of run {run.number} is final",
+        job_id=job.id,
+        dollars={"spend": Money.from_micro(micro), "spend_before": Money.from_micro(before_micro)},
+        about={"name": job.name, "run": run.key, "provider": run.provider},
+    )

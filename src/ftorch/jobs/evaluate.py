@@ -6,7 +6,7 @@ Models are called `tuned`, `base`, `hosted`, or by the reference of another adap
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +18,6 @@ from ftorch.core.files import sha256_file
 from ftorch.core.money import Money
 from ftorch.core.quality import Quality
 from ftorch.data.fingerprint import fingerprint
-from ftorch.data.records import Message
 from ftorch.evals.gate import Verdict
 from ftorch.evals.quality import HOSTED, TUNED, quality
 from ftorch.evals.report import Comparison, compare
@@ -26,6 +25,8 @@ from ftorch.evals.rows import HeldOutRow, ScoredRow, read_held_out, read_scores
 from ftorch.jobs.answers import HELD_OUT, answer_here, check_base
 from ftorch.jobs.bundle import TRAIN
 from ftorch.jobs.context import Context
+from ftorch.jobs.frozen import messages
+from ftorch.jobs.frozen import prompts as prompts_in
 from ftorch.jobs.hosted import ask_hosted
 from ftorch.jobs.metrics import metrics_of
 from ftorch.jobs.receipt import read_receipt
@@ -56,6 +57,10 @@ class Asked:
     hosted: Hosted | None
     scores: Path | None
     """Answers of the hosted model that another tool wrote."""
+    rows: Path | None = None
+    """Other rows than the job's held-out ones, in the same form: for adapters on this machine alone."""
+    within: Path | None = None
+    """A file that has these rows and others: what is answered, so that several looks are answered in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def evaluate(context: Context, asked: Asked, adapter_folder: AdapterFolder, prog
     (an adapter of another base), UsageError, CredentialsError, BudgetError, ProviderError, NotFinishedError. What was
     answered until then is kept, and asking again goes on.
     """
-    rows = _held_out(asked.job, asked.plan)
+    rows = _rows(asked)
     metrics = metrics_of(asked.plan)
     settings = asked.plan.eval or Eval()
     answers = {TUNED: _here(context, asked, TUNED, asked.adapter, rows, progress)}
@@ -159,6 +164,10 @@ def prompts(asked: Subject) -> list[dict[str, object]]:
     return [{"row_sha256": row.sha256, "messages": list(row.prompt)} for row in _held_out(asked.job, asked.plan)]
 
 
+def _rows(asked: Asked) -> list[HeldOutRow]:
+    return read_held_out(asked.rows) if asked.rows else _held_out(asked.job, asked.plan)
+
+
 def _held_out(job: JobRow, plan: Plan) -> list[HeldOutRow]:
     path = Path(job.dataset) / HELD_OUT
     if not path.is_file() or sha256_file(path) != plan.dataset.held_out_sha256:
@@ -198,10 +207,14 @@ def _answers(
 def _here(
     context: Context, asked: Asked, name: str, adapter: Path | None, rows: Sequence[HeldOutRow], progress: Progress
 ) -> tuple[list[ScoredRow], ModelReport]:
-    found = answer_here(context, asked.job, asked.plan, name=name, adapter=adapter, progress=progress)
+    given = asked.within or asked.rows
+    found = answer_here(context, asked.job, asked.plan, name=name, adapter=adapter, progress=progress, rows=given)
     # The latency of a batch on this machine says nothing about a server's.
     report = ModelReport(name, _HERE, found.seconds, None, None, None, found.scores)
-    return read_scores(found.scores, rows), report
+    if asked.within is None:
+        return read_scores(found.scores, rows), report
+    scored = {score.sha256: score for score in read_scores(found.scores, read_held_out(asked.within))}
+    return [scored[row.sha256] for row in rows], report
 
 
 def _measured(source: str, path: Path, rows: Sequence[HeldOutRow]) -> tuple[list[ScoredRow], ModelReport]:
@@ -222,22 +235,12 @@ def _check_unseen(context: Context, name: str, folder: Path, rows: Sequence[Held
     trained = context.home.datasets / receipt["dataset"]["content_hash"] / TRAIN
     if not trained.is_file():
         return
-    seen = {fingerprint(prompt) for prompt in _prompts_of(trained)}
-    leaked = [row for row in rows if fingerprint(_messages(row.prompt)) in seen]
+    seen = set(prompts_in(trained))
+    leaked = [row for row in rows if fingerprint(messages(row.prompt)) in seen]
     if leaked:
         words = f"{name} was trained on {len(leaked)} of these {len(rows)} held-out rows, so its figures mean nothing"
         hint = "compare with an adapter of the same dataset, or hold out other rows and submit again"
         raise DataError([Fault(words, file=str(trained), hint=hint)])
-
-
-def _prompts_of(path: Path) -> Iterator[Sequence[Message]]:
-    with path.open("rb") as stream:
-        for line in stream:
-            yield _messages(json.loads(line)["prompt"])
-
-
-def _messages(prompt: Sequence[Mapping[str, str]]) -> list[Message]:
-    return [Message(role=message["role"], content=message["content"]) for message in prompt]  # type: ignore[arg-type]  # the frozen file has only these roles
 
 
 def _warnings(context: Context, asked: Asked, scores: Mapping[str, Sequence[ScoredRow]], *, gated: bool) -> list[str]:
@@ -245,7 +248,7 @@ def _warnings(context: Context, asked: Asked, scores: Mapping[str, Sequence[Scor
     for name, rows in scores.items():
         if cut := sum(row.is_truncated for row in rows):
             found.append(f"{cut} answers of {name} were cut at max_tokens; raise eval.hosted.max_tokens")
-    uses = int(context.store.read().scalar(sql.GATES_ON_DATASET, dataset=asked.job.dataset)) + gated
+    uses = int(context.store.read().scalar(sql.GATES_ON_DATASET, dataset=_of_rows(asked))) + gated
     if uses >= _MANY_GATES:
         found.append(
             f"these held-out rows have judged {uses} gates: choosing by them again and again makes them training "
@@ -254,12 +257,17 @@ def _warnings(context: Context, asked: Asked, scores: Mapping[str, Sequence[Scor
     return found
 
 
+def _of_rows(asked: Asked) -> str:
+    """What names the rows that were answered."""
+    return str(asked.rows) if asked.rows else asked.job.dataset
+
+
 def _keep(context: Context, asked: Asked, report: EvaluationReport) -> None:
     verdict = report.verdict.value if report.verdict else None
     row = EvaluationRow(
         id=report.id,
         job_id=asked.job.id,
-        dataset=asked.job.dataset,
+        dataset=_of_rows(asked),
         verdict=verdict,
         report=json.dumps(asdict(report), default=str),
         created_at=report.created_at,

@@ -11,6 +11,7 @@ from ftorch.core.files import sync_folder
 from ftorch.jobs.context import Context
 from ftorch.jobs.receipt import BESIDE, verify, write_receipt
 from ftorch.jobs.serial import ref
+from ftorch.jobs.versions import number
 from ftorch.manifest.catalogue import canonical_id
 from ftorch.store import JobRow, RunRow, Transaction
 
@@ -56,5 +57,6 @@ def _note(context: Context, job: JobRow, run: RunRow, folder: str) -> None:
     def change(tx: Transaction) -> None:
         if context.change_run_in(tx, run, "fetched", folder, fetched_at=now, failures=0):
             tx.set_adapter(job.id, folder)
+            number(context, tx, job)
 
     context.store.write(change)

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
-
+from ftorch.core import cron
 from ftorch.core.errors import Fault, ManifestError, UsageError
 from ftorch.core.money import Money
 from ftorch.core.quality import NOT_MEASURED, Quality, QualityState
@@ -30,7 +28,7 @@ from ftorch.jobs.subject import named_manifest, newest_job, subject
 from ftorch.jobs.views import spend_of
 from ftorch.manifest.lifetime import Assumed, Lifetime, OfLogs, OfModel, PerCall, PerToken, Retrain
 from ftorch.manifest.prices import OwnPrice
-from ftorch.manifest.schema import CRON_ALIASES, Schedule
+from ftorch.manifest.schedule import DATASET_CHANGED, Schedule
 from ftorch.store import JobRow, LedgerRow, Store, sql
 
 _HINT = "add lifetime: {calls_per_period: ..., periods: ..., hosted: {...}, serving: {...}} to the manifest"
@@ -95,7 +93,7 @@ def ready(asked: Question, own: OwnPrices, today: date) -> Readied:
     if block.retrain is None and asked.schedule is not None:
         every = _periods_between(asked.schedule, block, today)
         block = block.model_copy(update={"retrain": Retrain(every=every)})
-        when = " at most: only where the dataset has changed" if asked.schedule.when == "dataset_changed" else ""
+        when = " at most: only where the dataset has changed" if asked.schedule.when == (DATASET_CHANGED,) else ""
         warnings.append(f"retrains are counted by the schedule, one every {every:.3g} {block.period}s{when}")
     return Readied(block, tuple(warnings))
 
@@ -153,10 +151,10 @@ def _stale(what: str, read: date | None, today: date) -> list[str]:
 
 def _periods_between(schedule: Schedule, block: Lifetime, start: date) -> float:
     """Periods from one occurrence of a schedule to the next, on the average of a year."""
-    zone = ZoneInfo(schedule.timezone)
+    zone = cron.zone_of(schedule.timezone)
     begin = datetime(start.year, start.month, start.day, tzinfo=zone)
     occurrences = 0
-    for moment in CronSim(CRON_ALIASES.get(schedule.cron, schedule.cron), begin):
+    for moment in cron.times(schedule.cron, zone, begin):
         if moment >= begin + _YEAR:
             break
         occurrences += 1

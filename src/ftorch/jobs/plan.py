@@ -14,9 +14,10 @@ from ftorch.core.files import sha256_file
 from ftorch.core.paths import Home
 from ftorch.core.suggest import did_you_mean
 from ftorch.data import Prepared, prepare
+from ftorch.data.remote import brought, named
 from ftorch.jobs.metrics import check_eval
 from ftorch.manifest.catalogue import Base, canonical_id, check_base, find_base
-from ftorch.manifest.plan import Plan, StartAdapter
+from ftorch.manifest.plan import DatasetFacts, Plan, StartAdapter
 from ftorch.manifest.schema import WANDB_KEY, BaseModelRef, Dpo, Manifest, Method
 from ftorch.manifest.settings import Settings
 from ftorch.providers.base import Capabilities, Feature
@@ -81,7 +82,7 @@ def resolve(
         _check_providers(manifest, manifest_path)
     method = _effective(manifest.method, base)
     prepared = prepare(
-        manifest.dataset,
+        brought(manifest.dataset, home),
         method,
         folder=folder,
         tokenizer=tokenizer_folder(manifest.base_model, folder, home),
@@ -95,7 +96,7 @@ def resolve(
         parameters=base.parameters if base else None,
         from_adapter=start,
         method=method,
-        dataset=prepared.facts,
+        dataset=_facts(prepared, manifest),
         providers=manifest.provider.names,
         options=manifest.provider.options,
         resources=manifest.resources,
@@ -121,6 +122,11 @@ def resolve(
     for name in plan.providers:
         check_capabilities(plan, name, provider_class(name).capabilities, str(manifest_path))
     return Resolved(plan, prepared, manifest_path, picked)
+
+
+def _facts(prepared: Prepared, manifest: Manifest) -> DatasetFacts:
+    """The dataset is called what the manifest calls it, also where a copy of it was read."""
+    return prepared.facts.model_copy(update={"source": named(manifest.dataset.path)})
 
 
 def tokenizer_folder(base: BaseModelRef, folder: Path, home: Home) -> Path | None:

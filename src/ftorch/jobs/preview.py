@@ -19,7 +19,7 @@ from ftorch.jobs.plan import Picked, Resolved
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import Placement, PriceListed, Provider, Remarks
 from ftorch.providers.registry import entries, provider_class
-from ftorch.store import JobRow, Store, sql
+from ftorch.store import JobRow, ScheduleRow, Store, Transaction, schedule_sql, sql
 
 _DISCORDANCE = 0.15
 """Share of rows that only one of two models gets right, before anybody has seen them answer."""
@@ -73,7 +73,7 @@ def preview(resolved: Resolved, store: Store | None, credentials: Mapping[str, s
         sample_size=sample_size(plan),
         warnings=[
             *map(str, resolved.prepared.report.warnings),
-            *not_yet(plan),
+            *unscheduled(plan, reader),
             *unset,
             *_remarks(provider, plan, placement),
             *stale(computed.price_date, now.date()),
@@ -132,9 +132,10 @@ def sample_size(plan: Plan) -> list[str]:
     return words
 
 
-def not_yet(plan: Plan) -> list[str]:
-    """What the manifest asks for and this version only keeps."""
-    words = []
-    if plan.schedule is not None:
-        words.append("schedule is kept with the job; this version of ftorch does not act on it yet")
-    return words
+def unscheduled(plan: Plan, reader: Transaction | None) -> list[str]:
+    """A hint where the manifest has a schedule that nobody has added: a submit trains once."""
+    if plan.schedule is None:
+        return []
+    if reader and reader.one(ScheduleRow, schedule_sql.SCHEDULE_NAMED, name=plan.name):
+        return []
+    return ["its schedule does not count yet: `ftorch schedule add MANIFEST` lets it"]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftorch.core.errors import ArtifactError
 from ftorch.core.files import sha256_file, write_text
 from ftorch.jobs.safetensors import Tensor, is_zero, read_tensors
-from ftorch.manifest.plan import Plan
-from ftorch.providers.base import Artifact
+
+if TYPE_CHECKING:
+    from ftorch.manifest.plan import Plan
+    from ftorch.providers.base import Artifact
 
 NAME = "receipt.json"
 BESIDE = (NAME, "result.json")

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 from ftorch.core.clock import from_micros
 from ftorch.core.errors import UsageError
@@ -87,16 +85,6 @@ class EventView:
     run: str | None
     event: str
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterView:
-    """An adapter that came home."""
-
-    job: str
-    name: str
-    path: Path
-    receipt: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

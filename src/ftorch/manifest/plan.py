@@ -16,7 +16,8 @@ from ftorch.manifest.evaluation import Eval
 from ftorch.manifest.fields import Amount, Frozen, Json, SecretPlace
 from ftorch.manifest.lifetime import Lifetime
 from ftorch.manifest.prices import OwnPrice
-from ftorch.manifest.schema import BaseModelRef, Budget, BudgetRule, Method, Resources, Retry, Schedule, Tracking
+from ftorch.manifest.schedule import Schedule
+from ftorch.manifest.schema import BaseModelRef, Budget, BudgetRule, Method, Resources, Retry, Tracking
 from ftorch.manifest.task import Task
 
 

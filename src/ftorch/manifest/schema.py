@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
 from pydantic import (
     BeforeValidator,
     Field,
@@ -25,15 +23,8 @@ from pydantic import (
 from ftorch.manifest.evaluation import Eval
 from ftorch.manifest.fields import Amount, Duration, Frozen, Json, Name, Number, SecretPlace, Whole
 from ftorch.manifest.lifetime import Lifetime
+from ftorch.manifest.schedule import Schedule
 from ftorch.manifest.task import Task
-
-CRON_ALIASES: Mapping[str, str] = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-}
 
 
 def _is_texts(value: object) -> bool:
@@ -172,7 +163,9 @@ def _labels(value: object) -> object:
 class Dataset(Frozen):
     """Where the rows are, how they are written, and which of them never leave for training."""
 
-    path: str = Field(min_length=1, description="a .jsonl or .csv file, relative to the manifest")
+    path: str = Field(
+        min_length=1, description="a .jsonl or .csv file, relative to the manifest, or a URL that fsspec opens"
+    )
     format: DataFormat = Field(DataFormat.AUTO, description="how its rows are written")
     columns: Columns | None = Field(None, description="for csv, and for flat jsonl rows")
     system: str | None = Field(None, description="system message for rows that bring none")
@@ -271,10 +264,14 @@ class BudgetRule(Frozen):
         return pair(value)
 
     @property
+    def often(self) -> str:
+        """The period as people say it: `monthly`."""
+        return {"day": "daily", "week": "weekly", "month": "monthly", "year": "yearly"}[self.period]
+
+    @property
     def words(self) -> str:
         """As people say it: `monthly budget for team=support`."""
-        often = {"day": "daily", "week": "weekly", "month": "monthly", "year": "yearly"}[self.period]
-        return f"{often} budget for {self.label}" if self.label else f"{often} budget of this installation"
+        return f"{self.often} budget for {self.label}" if self.label else f"{self.often} budget of this installation"
 
     def counts(self, labels: Mapping[str, str]) -> bool:
         """A job with these labels spends from it."""
@@ -299,47 +296,6 @@ class Retry(Frozen):
     then: Literal["fail", "next_provider"] = Field(
         "fail", description="what follows the last run; without capacity a list of providers is walked in any case"
     )
-
-
-class ScheduleTrigger(StrEnum):
-    """What must be true for an occurrence to start a job."""
-
-    ALWAYS = "always"
-    DATASET_CHANGED = "dataset_changed"
-
-
-class Schedule(Frozen):
-    """When the job runs again by itself."""
-
-    cron: str = Field(description="five fields, or @hourly, @daily, @weekly, @monthly, @yearly")
-    timezone: str = Field("UTC", description="the IANA zone that the five fields mean")
-    when: ScheduleTrigger = Field(
-        ScheduleTrigger.DATASET_CHANGED, description="what must be true for it to start a job"
-    )
-    misfire: Literal["skip", "once", "all"] = Field(
-        "once", description="what to do about times that were slept through"
-    )
-    overlap: Literal["skip", "queue_one"] = Field("skip", description="what to do while the last job still runs")
-
-    @field_validator("cron")
-    @classmethod
-    def _is_cron(cls, value: str) -> str:
-        from datetime import UTC, datetime  # noqa: PLC0415  used by this check alone
-
-        try:
-            CronSim(CRON_ALIASES.get(value, value), datetime(2026, 1, 1, tzinfo=UTC))
-        except CronSimError as error:
-            raise ValueError(f"{value!r} is not a cron expression: {error}") from error
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{value!r} is not a time zone; use an IANA name such as Europe/Paris") from error
-        return value
 
 
 WANDB_KEY = "WANDB_API_KEY"

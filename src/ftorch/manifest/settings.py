@@ -6,14 +6,15 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from ftorch.core.errors import Fault, SettingsError
 from ftorch.manifest.faults import Where, dotted, faults_of
-from ftorch.manifest.fields import Amount, Frozen, SecretPlace, Whole
+from ftorch.manifest.fields import Amount, Frozen, Whole
 from ftorch.manifest.load import take_out_unknown_keys
+from ftorch.manifest.notify import Notify
 from ftorch.manifest.places import project_file, user_file
 from ftorch.manifest.prices import OwnPrice
 from ftorch.manifest.schema import BudgetRule, has_label, pair
@@ -26,13 +27,6 @@ class Rated(Frozen):
     """A provider without a price of its own: the user says what an hour costs."""
 
     rate: Amount | None = Field(None, description='per hour, such as "0.50 USD"; "0.00 USD" when it is free to you')
-
-
-class Notify(Frozen):
-    """Where news is sent; the address is a secret."""
-
-    type: Literal["webhook", "slack"] = Field(description="what listens there")
-    url: SecretPlace = Field(description="env:NAME of the variable that holds the address")
 
 
 class Place(Frozen):
@@ -61,6 +55,9 @@ class Cap(Frozen):
 class Daemon(Frozen):
     """How the daemon works on this machine."""
 
+    health_port: Whole | None = Field(
+        None, ge=0, le=65_535, description="/healthz on 127.0.0.1 for whoever watches it; not served when not given"
+    )
     metrics_port: Whole | None = Field(
         None, ge=0, le=65_535, description="the daemon's numbers for Prometheus on 127.0.0.1; not served when not given"
     )

@@ -21,6 +21,7 @@ from ftorch.store.rows import (
     OutcomeRow,
     RunRow,
 )
+from ftorch.store.schedule_rows import DeliveryRow, NoticeRow, OccurrenceRow, PromotionRow, ScheduleRow, VersionRow
 from ftorch.store.sqlite import SqliteStore
 from ftorch.store.transaction import IntegrityError, Transaction
 
@@ -28,6 +29,7 @@ __all__ = [
     "AssignmentRow",
     "BillRow",
     "CloseRow",
+    "DeliveryRow",
     "EstimateRow",
     "EvaluationRow",
     "EventRow",
@@ -35,11 +37,16 @@ __all__ = [
     "InvoiceRow",
     "JobRow",
     "LedgerRow",
+    "NoticeRow",
+    "OccurrenceRow",
     "OutcomeRow",
+    "PromotionRow",
     "RunRow",
+    "ScheduleRow",
     "SqliteStore",
     "Store",
     "Transaction",
+    "VersionRow",
     "open_store",
     "require_postgres",
 ]

@@ -29,6 +29,11 @@ PUT_BILL = (
     "ELSE bills.data_through END"
 )
 
+SPEND_OF_ACCOUNT = (
+    "SELECT CAST(COALESCE(SUM(amount_micro), 0) AS BIGINT) AS micro FROM ledger "
+    f"WHERE provider = :provider AND account = :account AND {_SPEND}"
+)
+
 READING = f"SELECT as_of FROM readings WHERE {_LINE}"
 PUT_READING = (
     "INSERT INTO readings (provider, account, source, source_ref, as_of) "

@@ -181,9 +181,15 @@ TABLES = {
     "assignments": "id",
     "invoices": "sha256",
     "closes": "month",
+    "schedules": "id",
+    "occurrences": "id",
+    "versions": "job_id",
+    "promotions": "id",
+    "notices": "id",
+    "deliveries": "id",
 }
 # Those whose keys the database gives.
-NUMBERED = ("events", "ledger", "assignments")
+NUMBERED = ("events", "ledger", "assignments", "promotions")
 LEDGER_SUM = f"SELECT {_SPENT} FROM ledger"
 
 

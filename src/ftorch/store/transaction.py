@@ -26,6 +26,16 @@ class Cursor(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
+class Versioned(Protocol):
+    """A row that is changed by compare-and-set."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+
 class Connection(Protocol):
     """Carries out statements with `:name` parameters."""
 
@@ -51,6 +61,10 @@ class Transaction:
     def update_run(self, run: RunRow, **changes: object) -> bool:
         """Change a run that still is as it was read. False: somebody changed it meanwhile, and nothing happened."""
         return self._update("runs", "key", run.key, run.version, changes)
+
+    def change(self, table: str, row: Versioned, **changes: object) -> bool:
+        """Change a row with `id` and `version` that still is as it was read. False: somebody changed it meanwhile."""
+        return self._update(table, "id", row.id, row.version, changes)
 
     def set_adapter(self, job_id: str, folder: str) -> None:
         """Note where the job's adapter lies. The version moves on: whoever read the job before must read it again."""

@@ -20,7 +20,8 @@ from ftorch.costs.lifetime import LifetimeReport
 from ftorch.jobs.engine import Engine
 from ftorch.jobs.pays import Question, lifetime_of, ready
 from ftorch.manifest.lifetime import Lifetime
-from ftorch.manifest.schema import RetryEvent, Schedule
+from ftorch.manifest.schedule import Schedule
+from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import RunRef, RunState
 from unit.costs.test_logs import LINES, written
 from unit.jobs.cloud import NAME, Cloud, CloudProvider, Remote

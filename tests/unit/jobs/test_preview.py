@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ftorch.jobs.preview import not_yet, sample_size
+from ftorch.jobs.preview import sample_size, unscheduled
 from ftorch.manifest.evaluation import Eval, Gate, Guardrail
-from ftorch.manifest.schema import Schedule
+from ftorch.manifest.schedule import Schedule
 from unit.plans import facts, plan
 
 
@@ -35,11 +35,11 @@ def test_a_floor_of_everything_has_no_sample_size() -> None:
     assert gated(Gate(at_least=1.0)) == []
 
 
-def test_a_schedule_that_is_only_kept_is_said() -> None:
-    [said] = not_yet(plan(schedule=Schedule(cron="0 3 * * 1")))
+def test_a_schedule_that_nobody_has_added_is_said() -> None:
+    [said] = unscheduled(plan(schedule=Schedule(cron="0 3 * * 1")), None)
 
-    assert "schedule" in said
+    assert "`ftorch schedule add MANIFEST`" in said
 
 
 def test_a_plain_plan_has_nothing_to_say() -> None:
-    assert not_yet(plan()) == []
+    assert unscheduled(plan(), None) == []

@@ -8,9 +8,10 @@ import psycopg
 import pytest
 
 from ftorch.core.errors import StoreError
-from ftorch.store import SqliteStore, Store, open_store
+from ftorch.store import SqliteStore, Store, VersionRow, open_store, schedule_sql
 from ftorch.store.migrate import migrations
 from postgres import Server
+from unit.jobs import rows
 
 _BEFORE, _EARLIER, _NEWEST = (number for number, _ in migrations()[-3:])
 
@@ -123,3 +124,24 @@ def test_a_user_who_may_not_copy_is_told_what_to_do(server: Server, monkeypatch:
 
     assert "pg_dump" in (caught.value.hint or "")
     assert schemas(url) == []
+
+
+def test_adapters_of_an_earlier_version_are_numbered_by_their_age(
+    place: Path | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        earlier(before, 8)
+        store = open_store(place)
+        for job, adapter in (("job-a", "/a"), ("job-b", None), ("job-c", "/c")):
+            row = rows.job(id=job, adapter=adapter)
+            store.write(lambda tx, row=row: tx.insert_job(row, "{}"))  # type: ignore[misc]  # mypy cannot infer a default's type
+        store.close()
+
+    store = open_store(place)
+    found = store.read().many(VersionRow, schedule_sql.VERSIONS)
+    store.close()
+
+    assert sorted((row.job_id, row.name, row.number, row.state) for row in found) == [
+        ("job-a", "support", 1, "kept"),
+        ("job-c", "support", 2, "kept"),
+    ]

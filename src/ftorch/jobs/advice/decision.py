@@ -39,7 +39,7 @@ from ftorch.jobs.pays import OwnPrices, Question, quality_of, ready, train_cost
 from ftorch.jobs.subject import named_manifest, newest_job, subject
 from ftorch.manifest.evaluation import Eval
 from ftorch.manifest.lifetime import Lifetime
-from ftorch.manifest.schema import Schedule
+from ftorch.manifest.schedule import Schedule
 from ftorch.manifest.task import LabelledErrors, Measured, NotApplicable, Task, TaskKind
 from ftorch.store import JobRow, Store
 

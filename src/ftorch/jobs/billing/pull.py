@@ -16,11 +16,13 @@ from typing import cast
 
 from ftorch.core.clock import from_micros
 from ftorch.core.errors import BillNotEnabledError, CredentialsError, FtorchError, MissingExtraError
+from ftorch.core.money import Money
 from ftorch.costs.items import Place, SpendSource, Window
 from ftorch.costs.months import Month, months
 from ftorch.jobs.billing.lines import Tally, note_through, post_lines, settle_unexplained
 from ftorch.jobs.billing.place import Bill
 from ftorch.jobs.context import Context
+from ftorch.jobs.notices import Notice, NoticeKind, tell
 from ftorch.providers.base import Bills, Provider
 from ftorch.store import BillRow, bill_sql
 
@@ -96,11 +98,13 @@ def _read(context: Context, provider: Provider, since: datetime | None) -> Pulle
     # From further back when asked, never from later on: a gap would be taken for days without usage.
     start = min(since or now, _start(context, bill, now))
     settled = now - timedelta(seconds=provider.capabilities.settle_lag_s)
-    tally = Tally()
+    tally, before = Tally(), _standing(context, bill)
     for window in _windows(start, now):
         tally.add(post_lines(context, bill, cast(Bills, provider).line_items(window)))
         note_through(context, bill, SpendSource.BILLING_API, min(window.end, settled))
     context.store.write(lambda tx: tx.put_meta(not_enabled_mark(provider.name), ""))
+    if tally.appended:
+        _tell(context, bill, tally, before)
     known = context.store.read().one(BillRow, bill_sql.BILL, provider=bill.provider, account=bill.account)
     return Pulled(
         bill.provider,
@@ -115,6 +119,29 @@ def _read(context: Context, provider: Provider, since: datetime | None) -> Pulle
         unexplained=tally.lines[Place.UNEXPLAINED],
         appended=tally.appended,
     )
+
+
+def _standing(context: Context, bill: Bill) -> Money:
+    """What the ledger has of an account."""
+    micro = context.store.read().scalar(bill_sql.SPEND_OF_ACCOUNT, provider=bill.provider, account=bill.account)
+    return Money.from_micro(int(micro))
+
+
+def _tell(context: Context, bill: Bill, tally: Tally, before: Money) -> None:
+    """People are told that a bill came, where it has changed the books; once a day, for it is read every six hours."""
+    now = _standing(context, bill)
+    day = context.clock.now().date()
+    unexplained = tally.lines[Place.UNEXPLAINED]
+    notice = Notice(
+        kind=NoticeKind.BILL,
+        subject=f"bill/{bill.provider}/{bill.account}/{day}",
+        title=f"the bill of {bill.provider} has arrived",
+        text=f"{sum(tally.lines.values())} lines, of which nobody can explain {unexplained}",
+        hint="ftorch bill" if not unexplained else "ftorch bill explain LINE",
+        dollars={"changed_by": now - before, "account_total": now},
+        about={"provider": bill.provider, "account": bill.account},
+    )
+    context.store.write(lambda tx: tell(context, tx, notice))
 
 
 def _start(context: Context, bill: Bill, now: datetime) -> datetime:

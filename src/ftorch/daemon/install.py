@@ -1,0 +1,96 @@
+"""What keeps a daemon at work after a reboot: a unit for systemd, or a file for a container. Text alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ftorch.core.paths import Home
+
+UNIT = "ftorch.service"
+HEALTH_PORT = 9465
+
+_SYSTEMD = """\
+# {place}
+# systemctl --user daemon-reload
+# systemctl --user enable --now {unit}
+# loginctl enable-linger           # without it the daemon begins when you log in, not when the machine does
+[Unit]
+Description=ftorch daemon: jobs, schedules and notices of {home}
+After=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+# Its ftorch.toml counts, and the keys in its .env, which you alone may read.
+WorkingDirectory={cwd}
+Environment="FTORCH_HOME={quoted_home}" "FTORCH_HEALTH_PORT={port}"
+ExecStart="{python}" -m ftorch.cli.main daemon run
+# It also ends itself when it hangs. Runs at providers, and local ones, go on meanwhile.
+Restart=always
+RestartSec=5
+KillMode=process
+TimeoutStopSec=15
+UMask=0077
+
+[Install]
+WantedBy=default.target
+"""
+
+_CONTAINER = """\
+# Build in your clone of ftorch:   podman build -t ftorch -f Containerfile .
+# Run in your project:             podman run -d --name ftorch --restart=always \\
+#                                    -v ftorch-state:/state -v "$PWD":/project --env-file .env ftorch
+FROM docker.io/library/python:3.12-slim
+COPY . /opt/ftorch
+RUN pip install --no-cache-dir -c /opt/ftorch/constraints.txt '/opt/ftorch[{extras}]'
+RUN useradd --create-home ftorch && mkdir /state /project && chown ftorch /state /project
+USER ftorch
+ENV FTORCH_HOME=/state FTORCH_HEALTH_PORT={port}
+VOLUME /state
+WORKDIR /project
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD \\
+    ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:{port}/healthz', timeout=4)"]
+# SIGTERM is what stops it well: it leaves within ten seconds, and the next one goes on.
+STOPSIGNAL SIGTERM
+CMD ["ftorch", "daemon", "run"]
+"""
+
+
+def systemd_unit(home: Home, cwd: Path, env: Mapping[str, str]) -> str:
+    """The unit of this installation, for the user's own systemd."""
+    return _SYSTEMD.format(
+        place=unit_file(env),
+        unit=UNIT,
+        home=_plain(home.root),
+        quoted_home=_quoted(home.root),
+        cwd=_plain(cwd),
+        python=_quoted(Path(sys.executable)),
+        port=HEALTH_PORT,
+    )
+
+
+def unit_file(env: Mapping[str, str]) -> Path:
+    """Where the user's systemd looks."""
+    base = (
+        Path(env["XDG_CONFIG_HOME"])
+        if env.get("XDG_CONFIG_HOME")
+        else Path(env.get("HOME", "~")).expanduser() / ".config"
+    )
+    return base / "systemd" / "user" / UNIT
+
+
+def container_file(extras: str) -> str:
+    """A file for podman or docker; `extras` are ftorch's, such as `together,postgres`."""
+    return _CONTAINER.format(port=HEALTH_PORT, extras=extras)
+
+
+def _plain(path: Path) -> str:
+    """A path that ends with its line: percent signs are systemd's own."""
+    return str(path).replace("%", "%%")
+
+
+def _quoted(path: Path) -> str:
+    """A path between double quotes."""
+    return _plain(path).replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,137 @@
+"""Adapters as people and programs see them: their version, whether they serve, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ftorch.core.errors import NotFinishedError
+from ftorch.jobs.receipt import read_receipt
+from ftorch.jobs.serving import find_version, in_service, label
+from ftorch.jobs.views import Spend, pick, spend_of
+from ftorch.store import JobRow, PromotionRow, Store, Transaction, VersionRow, schedule_sql
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What an adapter was made from. `spend` is what its job has cost by now, evaluation included."""
+
+    dataset: str
+    parent: str | None
+    """The version that was in service when it came home."""
+    plan_hash: str
+    manifest: Path
+    code: str
+    """The version of ftorch that brought it home."""
+    spend: Spend
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterView:
+    """An adapter that came home. Of a folder that this installation does not know only path and receipt are known."""
+
+    job: str
+    name: str
+    path: Path
+    receipt: Mapping[str, Any]
+    version: str | None = None
+    state: str | None = None
+    """kept, promoted or refused."""
+    reason: str = ""
+    in_service: bool = False
+    lineage: Lineage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionView:
+    """A version was put into service."""
+
+    at: datetime
+    version: str
+    previous: str | None
+    how: str
+    """gate, person or rollback."""
+    note: str
+    evaluation: str | None
+    host: str
+
+
+def adapter_views(store: Store) -> list[AdapterView]:
+    """All adapters that came home, newest first."""
+    reader = store.read()
+    serving: Mapping[str, int] = reader.pairs(schedule_sql.IN_SERVICE)
+    rows = {row.job_id: row for row in reader.many(VersionRow, schedule_sql.VERSIONS)}
+    return [_view(store, job, rows.get(job.id), serving) for job in store.jobs() if job.adapter]
+
+
+def adapter_view(store: Store, reference: str) -> AdapterView:
+    """The adapter of a job, or `name/3`, or `name@latest`. Raises NotFinishedError for a job that has none yet."""
+    if "/" in reference or "@" in reference:
+        version = find_version(store, reference)
+        job = store.job(version.job_id) if version else None
+        if version is None or job is None:
+            raise NotFinishedError(
+                f"no adapter is called {reference!r}", hint="run `ftorch adapters` to see those that came home"
+            )
+    else:
+        job = pick(store, reference)
+    if job.adapter is None:
+        raise NotFinishedError(f"job {job.id} has no adapter: it is {job.state}", hint=f"run `ftorch wait {job.id}`")
+    reader = store.read()
+    return _view(store, job, _version_of(reader, job), reader.pairs(schedule_sql.IN_SERVICE))
+
+
+def promotions(store: Store, name: str) -> Sequence[PromotionView]:
+    """The history of a name, oldest first."""
+    rows = store.read().many(PromotionRow, schedule_sql.PROMOTIONS, name=name)
+    return [
+        PromotionView(
+            at=row.at,
+            version=label(row),
+            previous=None if row.previous is None else f"{row.name}/{row.previous}",
+            how=row.how,
+            note=row.note,
+            evaluation=row.evaluation,
+            host=row.host,
+        )
+        for row in rows
+    ]
+
+
+def serving(store: Store, name: str) -> str | None:
+    """`name/3`, the version in service; None where none was ever promoted."""
+    found = in_service(store.read(), name)
+    return label(found) if found else None
+
+
+def _version_of(reader: Transaction, job: JobRow) -> VersionRow | None:
+    return reader.one(VersionRow, schedule_sql.VERSION_OF_JOB, job_id=job.id)
+
+
+def _view(store: Store, job: JobRow, version: VersionRow | None, serving: Mapping[str, int]) -> AdapterView:
+    folder = Path(job.adapter or "")
+    receipt = read_receipt(folder)
+    if version is None:
+        return AdapterView(job.id, job.name, folder, receipt)
+    lineage = Lineage(
+        dataset=str(receipt["dataset"]["content_hash"]),
+        parent=version.parent,
+        plan_hash=job.plan_hash,
+        manifest=Path(job.manifest_path),
+        code=version.code,
+        spend=spend_of(store.ledger_of(job.id)),
+    )
+    return AdapterView(
+        job=job.id,
+        name=job.name,
+        path=folder,
+        receipt=receipt,
+        version=label(version),
+        state=version.state,
+        reason=version.reason,
+        in_service=serving.get(job.name) == version.number,
+        lineage=lineage,
+    )

@@ -1,0 +1,54 @@
+"""What keeps a daemon at work: texts that others read."""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+from ftorch.core.paths import Home
+from ftorch.daemon.install import container_file, systemd_unit, unit_file
+
+
+def unit(folder: str = "/srv/project") -> ConfigParser:
+    parsed = ConfigParser(interpolation=None)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's keys are in mixed case
+    parsed.read_string(systemd_unit(Home(Path(folder) / "state"), Path(folder), {"HOME": "/home/me"}))
+    return parsed
+
+
+def test_the_unit_works_in_the_project_and_begins_again_whatever_ends_it() -> None:
+    service = unit()["Service"]
+
+    assert service["WorkingDirectory"] == "/srv/project"
+    assert (service["Restart"], service["KillMode"]) == ("always", "process")
+    assert service["ExecStart"].endswith("-m ftorch.cli.main daemon run")
+    assert '"FTORCH_HOME=/srv/project/state"' in service["Environment"]
+
+
+def test_the_unit_begins_with_the_machine() -> None:
+    assert unit()["Install"]["WantedBy"] == "default.target"
+
+
+def test_paths_with_spaces_and_percent_signs_stay_what_they_are() -> None:
+    service = unit("/srv/my 100% project")["Service"]
+
+    assert service["WorkingDirectory"] == "/srv/my 100%% project"
+    assert '"FTORCH_HOME=/srv/my 100%% project/state"' in service["Environment"]
+
+
+@pytest.mark.parametrize(
+    ("env", "folder"), [({"HOME": "/home/me"}, "/home/me/.config"), ({"XDG_CONFIG_HOME": "/cfg"}, "/cfg")]
+)
+def test_the_unit_lies_where_the_users_systemd_looks(env: dict[str, str], folder: str) -> None:
+    assert unit_file(env) == Path(folder, "systemd/user/ftorch.service")
+
+
+def test_the_container_asks_for_its_health_and_keeps_its_state() -> None:
+    text = container_file("together,postgres")
+
+    assert "'/opt/ftorch[together,postgres]'" in text
+    assert "VOLUME /state" in text
+    assert "/healthz" in text
+    assert "STOPSIGNAL SIGTERM" in text

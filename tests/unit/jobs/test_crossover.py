@@ -1,0 +1,58 @@
+"""The day on which a fine-tune has paid for itself is told once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ftorch.jobs.crossover import note_crossovers
+from ftorch.jobs.versions import promote
+from ftorch.manifest.lifetime import Lifetime
+from unit.jobs import rows
+from unit.schedule.bench import Bench, bench_in
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with bench_in(tmp_path) as made:
+        yield made
+
+
+def lifetime() -> Lifetime:
+    """It saves 900 USD a month, and training has cost 90."""
+    return Lifetime.model_validate(
+        {
+            "calls_per_period": 200_000,
+            "periods": 24,
+            "hosted": {"per_call": "0.005 USD", "source": "list"},
+            "serving": {"per_call": "0.0005 USD", "source": "quote"},
+        }
+    )
+
+
+def test_it_is_told_on_the_day_and_not_before_and_once(bench: Bench) -> None:
+    job = bench.trained("a", train=range(10), held_out=range(10, 20), lifetime=lifetime())
+    entry = rows.charge(job_id=job.id, amount_micro=90_000_000)
+    bench.context.store.write(lambda tx: tx.add_entry(entry))
+    promote(bench.context, "support/1")
+    begun = bench.clock.now().date()
+
+    told = [note_crossovers(bench.context, begun + timedelta(days=days)) for days in (0, 3, 4, 5)]
+
+    assert told == [[], [], ["support"], ["support"]]
+    [notice] = bench.notices()
+    body = json.loads(notice.body)
+    assert (notice.kind, body["dollars"]["train_cost"]["amount"]) == ("crossover", "90.00")
+    assert "support has paid for itself: the lines met on 2026-11-05" in body["title"]
+
+
+def test_without_a_lifetime_or_before_it_serves_there_is_nothing_to_tell(bench: Bench) -> None:
+    bench.trained("a", train=range(10), held_out=range(10, 20))
+    bench.trained("b", train=range(10), held_out=range(10, 20), lifetime=lifetime())
+    promote(bench.context, "support/1")
+
+    assert note_crossovers(bench.context, bench.clock.now().date() + timedelta(days=900)) == []

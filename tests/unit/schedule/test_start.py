@@ -1,0 +1,216 @@
+"""Whether there is something to train, and money for it."""
+
+from __future__ import annotations
+
+import json
+
+import fsspec
+import pytest
+
+from unit.schedule.bench import MANIFEST, Bench
+
+LIFETIME = """\
+lifetime: {calls_per_period: 200000, periods: 24, hosted: {per_call: PRICE USD, source: list}, hosted_shutdown: DAY,
+           serving: {per_call: 0.0005 USD, source: quote}}
+"""
+
+
+def priced(bench: Bench, price: str, day: str = "2027-12-01") -> None:
+    bench.manifest.write_text(MANIFEST + LIFETIME.replace("PRICE", price).replace("DAY", day))
+
+
+def once(bench: Bench, state: str = "succeeded") -> None:
+    """The first job of the schedule, and its end."""
+    bench.pass_hour()
+    bench.job_ends(state)
+    occurrence = bench.occurrences()[0]
+    # Its adapter is another test's.
+    bench.context.store.write(
+        lambda tx: tx.change("occurrences", occurrence, state="promoted", ended_at=bench.clock.now())
+    )
+
+
+def test_an_unchanged_dataset_does_not_spend(bench: Bench) -> None:
+    bench.add()
+    once(bench)
+
+    found = [bench.pass_hour() for _ in range(3)]
+
+    assert {(row.state, row.reason) for row in found} == {("skipped", "unchanged")}
+    assert len(bench.jobs()) == 1
+
+
+def test_files_whose_bytes_changed_and_whose_rows_did_not_do_not_spend(bench: Bench) -> None:
+    bench.add()
+    once(bench)
+    data = bench.folder / "rows.jsonl"
+    data.write_text(data.read_text().replace('": "', '":  "'))
+
+    assert bench.pass_hour().reason == "unchanged"
+    assert len(bench.jobs()) == 1
+
+
+def test_a_changed_dataset_is_trained_once(bench: Bench) -> None:
+    bench.add()
+    once(bench)
+    bench.write(*["yes"] * 80)
+
+    changed = bench.pass_hour()
+    bench.job_ends("succeeded")
+
+    assert changed.detail.startswith("the dataset changed from")
+    assert len(bench.jobs()) == 2
+
+
+def test_a_dataset_at_a_url_is_trained_when_its_content_changed(bench: Bench) -> None:
+    def upload(rows: int) -> None:
+        lines = [json.dumps({"prompt": f"Is thing {n} fine?", "completion": "yes"}) for n in range(rows)]
+        with fsspec.open(url, "w") as stream:
+            stream.write("\n".join(lines) + "\n")
+
+    url = f"memory://{bench.folder}/bucket/rows.jsonl"
+    bench.manifest.write_text(MANIFEST.replace("path: rows.jsonl", f"path: '{url}'"))
+    upload(60)
+    bench.add()
+    once(bench)
+
+    upload(60)
+    same = bench.pass_hour()
+    upload(80)
+    changed = bench.pass_hour()
+
+    assert (same.reason, changed.state) == ("unchanged", "started")
+    assert bench.context.plan(bench.jobs()[0]).dataset.source == url
+
+
+def test_after_a_failed_job_the_same_data_is_tried_again(bench: Bench) -> None:
+    bench.add()
+    bench.pass_hour()
+    bench.job_ends("failed")
+    bench.look()
+
+    assert bench.pass_hour().state == "started"
+    assert len(bench.jobs()) == 2
+
+
+def test_always_trains_the_same_rows_again(bench: Bench) -> None:
+    bench.add(when="always")
+    once(bench)
+
+    assert bench.pass_hour().state == "started"
+    assert len(bench.jobs()) == 2
+
+
+def test_new_rows_start_a_job_when_there_are_enough_of_them(bench: Bench) -> None:
+    bench.add(when=[{"new_rows": 10}])
+    once(bench)
+
+    bench.write(*["yes"] * 69)
+    few = bench.pass_hour()
+    bench.write(*["yes"] * 70)
+    enough = bench.pass_hour()
+
+    assert (few.reason, enough.state) == ("unchanged", "started")
+    assert "9 rows are new since job" in few.detail
+    assert "10 are asked for" in few.detail
+    assert enough.detail.startswith("10 rows are new")
+
+
+def test_changed_answers_are_no_new_rows(bench: Bench) -> None:
+    bench.add(when=[{"new_rows": 1}])
+    once(bench)
+    bench.write(*["no"] * 60)
+
+    assert bench.pass_hour().reason == "unchanged"
+
+
+@pytest.mark.parametrize(("price", "day"), [("0.004", "2027-12-01"), ("0.005", "2027-02-01")])
+def test_a_changed_price_or_shutdown_of_the_hosted_model_is_told_and_does_not_train_the_same_plan(
+    bench: Bench, price: str, day: str
+) -> None:
+    priced(bench, "0.005")
+    bench.add(when=["hosted_changed"])
+    once(bench)
+    before = bench.pass_hour()
+
+    priced(bench, price, day)
+    found = bench.pass_hour()
+    after = bench.pass_hour()
+
+    assert (before.reason, found.reason, after.reason) == ("unchanged",) * 3
+    assert found.detail.startswith("the hosted model changed from")
+    assert "has this very plan" in found.detail
+    [notice] = bench.notices()
+    assert (notice.kind, len(bench.jobs())) == ("changed", 1)
+
+
+def test_a_changed_price_trains_where_the_data_has_grown_too(bench: Bench) -> None:
+    priced(bench, "0.005")
+    bench.add(when=["hosted_changed"])
+    once(bench)
+    bench.write(*["yes"] * 80)
+    grown = bench.pass_hour()
+
+    priced(bench, "0.004")
+    found = bench.pass_hour()
+
+    assert (grown.reason, found.state) == ("unchanged", "started")
+
+
+def test_the_months_limit_stops_the_next_occurrence_with_a_notice_and_not_the_one_in_flight(bench: Bench) -> None:
+    bench.add(when="always", budget={"limit": "1.00 USD", "period": "month"})
+    once(bench)
+    bench.job_ends("succeeded", spent_micro=990_000)
+    in_flight = bench.pass_hour()
+    bench.context.store.write(lambda tx: tx.run("UPDATE ledger SET amount_micro = 1500000"))
+    bench.look()
+    goes_on = bench.jobs()[0].desired
+    bench.job_ends("failed")
+
+    stopped = bench.pass_hour()
+
+    assert (in_flight.state, goes_on) == ("started", "run")
+    assert (stopped.state, stopped.job_id, len(bench.jobs())) == ("over_budget", None, 2)
+    [notice] = [one for one in bench.notices() if one.kind == "over_budget"]
+    dollars = json.loads(notice.body)["dollars"]
+    assert (dollars["limit"]["amount"], dollars["spent"]["amount"]) == ("1.00", "1.50")
+
+
+def test_in_the_next_month_the_limit_begins_anew(bench: Bench) -> None:
+    bench.add(when="always", budget={"limit": "1.00 USD", "period": "month"})
+    once(bench)
+    bench.job_ends("succeeded", spent_micro=1_500_000)
+    stopped = bench.pass_hour()
+
+    bench.clock.advance(30 * 86_400)
+    bench.look()
+
+    assert (stopped.state, bench.occurrences()[0].state) == ("over_budget", "started")
+
+
+def test_to_remove_a_schedule_and_add_it_again_does_not_refill_its_budget(bench: Bench) -> None:
+    from ftorch.schedule.verbs import remove
+
+    bench.add(when="always", budget={"limit": "1.00 USD"})
+    once(bench)
+    bench.job_ends("succeeded", spent_micro=1_500_000)
+    remove(bench.context, "support")
+    bench.add(when="always", budget={"limit": "1.00 USD"})
+
+    assert bench.pass_hour().state == "over_budget"
+
+
+def test_a_labels_limit_stops_the_next_occurrence_too(bench: Bench) -> None:
+    (bench.folder / "ftorch.toml").write_text(
+        '[local]\nrate = "0.36 USD"\n[[budgets]]\nlimit = "1.00 USD"\nlabel = "team=a"\n'
+    )
+    bench.manifest.write_text(MANIFEST + "labels: {team: a}\n")
+    bench.add(when="always")
+    once(bench)
+    bench.job_ends("succeeded", spent_micro=1_500_000)
+
+    assert bench.pass_hour().state == "over_budget"
+    [notice] = bench.notices()
+    body = json.loads(notice.body)
+    assert "monthly budget for team=a, 1.00 USD: 1.50 USD is spent" in body["text"]
+    assert (body["dollars"]["limit"], body["dollars"]["spent"]["amount"]) == (None, "1.50")
