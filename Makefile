@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install check test test-slow crash rented demo bench docs format clean
+.PHONY: install check test test-slow crash rented cluster demo bench docs format clean
 
 install: $(VENV)/installed
 
@@ -28,8 +28,10 @@ SPREAD := -n auto --maxprocesses 4 --dist loadfile
 test: install
 	$(BIN)/pytest $(SPREAD)
 
-test-slow: install
-	$(BIN)/pytest $(SPREAD) -p no:cacheprovider tests/oracle --ignore=tests/oracle/test_lambda_jobs.py
+test-slow: install $(VENV)/cluster
+	$(BIN)/pytest $(SPREAD) -p no:cacheprovider tests/oracle --ignore=tests/oracle/test_lambda_jobs.py \
+		--ignore=tests/oracle/test_ray_fleet.py --ignore=tests/oracle/test_ray_workers.py \
+		--ignore=tests/oracle/test_anyscale_workers.py
 
 # The six cells of the table are spread test by test: one file holds most of the work, and the longest tests come last.
 crash: install
@@ -38,6 +40,15 @@ crash: install
 # Machines and sandboxes in real time, minutes each: by hand, since CI stays under an hour.
 rented: install
 	$(BIN)/pytest $(SPREAD) -p no:cacheprovider tests/oracle/test_lambda_jobs.py tests/crash/test_lambda_*.py tests/crash/test_modal_*.py
+
+# Twenty jobs at once on a real Ray head, heads that are killed, more of several workers: minutes each, so by hand.
+cluster: install $(VENV)/cluster
+	$(BIN)/pytest -p no:cacheprovider tests/oracle/test_ray_fleet.py tests/oracle/test_ray_workers.py \
+		tests/oracle/test_anyscale_workers.py
+
+$(VENV)/cluster: $(VENV)/installed
+	$(PIP) install --quiet -c constraints.txt -e '.[cluster]'
+	touch $@
 
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -10,5 +10,7 @@ pytest.register_assert_rewrite(
     "contract.wire_contract",
     "contract.bills_contract",
     "contract.stages_contract",
+    "contract.ray_bench",
     "contract.together_bench",
+    "cluster.behaviour",
 )

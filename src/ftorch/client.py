@@ -524,9 +524,10 @@ class Client:
 
     def context(self) -> Context:
         """What the engine works with: `ftorch daemon run` hands it to the daemon. Its clock does not jump."""
+        from ftorch.jobs.caps import with_defaults
         from ftorch.manifest.settings import load_settings
 
-        caps = load_settings(self._cwd, self._env).caps
+        caps = with_defaults(load_settings(self._cwd, self._env).caps)
         return replace(self._opened(), caps=caps)
 
     def _asked(

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from e2e.shell import MANIFEST, ROOT, Shell, furnish
+from e2e.shell import MANIFEST, Shell, example, furnish
 from ftorch.core.money import Money
 from ftorch.emulators.clock import FastClock
 from ftorch.emulators.modal import WORKSPACE, ModalEmulator, Sandbox
@@ -97,13 +97,6 @@ def small_hub(folder: Path) -> Path:
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(_REVISION)
     return folder
-
-
-def example(folder: Path, name: str) -> str:
-    """One of the example manifests, with its data beside it."""
-    shutil.copytree(ROOT / "jobs" / "data", folder / "data", dirs_exist_ok=True)
-    shutil.copyfile(ROOT / "jobs" / name, folder / name)
-    return name
 
 
 __all__ = ["WORKSPACE", "ModalShell", "example", "modal_shell", "small_hub"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -159,3 +160,10 @@ def furnish(folder: Path) -> Shell:
     (folder / "job.yaml").write_text(MANIFEST)
     (folder / "ftorch.toml").write_text('[local]\nrate = "0.36 USD"\n')
     return Shell(folder)
+
+
+def example(folder: Path, name: str) -> str:
+    """One of the example manifests, with its data beside it."""
+    shutil.copytree(ROOT / "jobs" / "data", folder / "data", dirs_exist_ok=True)
+    shutil.copyfile(ROOT / "jobs" / name, folder / name)
+    return name

@@ -40,7 +40,7 @@ def test_the_table_names_source_date_and_staleness(shell: Shell) -> None:
     assert done.returncode == 0, done.stderr
     assert "(STALE price)" in done.stdout
     assert "2026-09-18" in done.stderr
-    assert "not in this version of ftorch" in done.stderr
+    assert "anyscale: refused: provider.anyscale.output_uri is missing" in done.stderr
     assert "nothing was sent" in done.stderr
 
 

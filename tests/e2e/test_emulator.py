@@ -43,6 +43,13 @@ def test_it_prints_what_to_set_answers_and_ends_when_told_to(tmp_path: Path, end
         httpx.get(url)
 
 
+def test_doctor_finds_an_emulated_anyscale_by_the_variables_that_it_prints(tmp_path: Path) -> None:
+    with up(tmp_path, name="anyscale") as variables:
+        doctor = Shell(tmp_path, env=variables).run("doctor")
+
+    assert "ok    anyscale: org_tinysupport, Tiny Support" in doctor.stdout, doctor.stdout
+
+
 def test_its_clock_goes_as_fast_as_asked_and_can_be_moved(tmp_path: Path) -> None:
     with up(tmp_path, "--speed", "3600") as variables:
         url = variables["TOGETHER_BASE_URL"]
@@ -71,7 +78,13 @@ def test_without_a_command_it_lists_what_there_is(tmp_path: Path) -> None:
     listed = Shell(tmp_path).run("emulator")
 
     assert listed.returncode == 0
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["lambda", "modal", "together"]
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == [
+        "anyscale",
+        "lambda",
+        "modal",
+        "ray",
+        "together",
+    ]
 
 
 def test_time_that_does_not_go_forward_is_refused(tmp_path: Path) -> None:

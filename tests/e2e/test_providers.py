@@ -84,12 +84,3 @@ def test_doctor_warns_about_a_dot_env_that_others_can_read(shell: Shell) -> None
 
     assert "chmod 600" in done.stdout
     assert SECRET not in done.stdout
-
-
-def test_a_provider_that_this_version_has_not_is_refused_in_words(shell: Shell) -> None:
-    shell.run("init", "--provider", "anyscale", "x.yaml")
-
-    done = shell.run("submit", "x.yaml")
-
-    assert done.returncode == 2
-    assert "'anyscale' is not in this version of ftorch yet" in done.stderr

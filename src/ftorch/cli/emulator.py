@@ -38,6 +38,16 @@ class _Box:
     opened: Callable[[_Wanted], Emulator]
 
 
+def _anyscale(wanted: _Wanted) -> Emulator:
+    from ftorch.core.errors import MissingExtraError
+    from ftorch.emulators.anyscale import AnyscaleEmulator
+    from ftorch.emulators.clock import FastClock
+
+    if find_spec("trl") is None:
+        raise MissingExtraError("the emulator 'anyscale', which runs here what it is sent,", extra="train")
+    return AnyscaleEmulator(FastClock(wanted.speed), port=wanted.port, genuine=_is_genuine(wanted))
+
+
 def _lambda(wanted: _Wanted) -> Emulator:
     from ftorch.core.errors import UsageError
     from ftorch.emulators.boxes.box import find_sshd
@@ -61,16 +71,27 @@ def _modal(wanted: _Wanted) -> Emulator:
     return ModalEmulator(FastClock(wanted.speed), port=wanted.port)
 
 
+def _ray(wanted: _Wanted) -> Emulator:
+    from ftorch.emulators.clock import FastClock
+    from ftorch.emulators.ray import RayEmulator
+
+    return RayEmulator(FastClock(wanted.speed), port=wanted.port, training=_training(wanted))
+
+
 def _together(wanted: _Wanted) -> Emulator:
-    from ftorch.core.paths import Home
     from ftorch.emulators.clock import FastClock
     from ftorch.emulators.together import TogetherEmulator
+
+    return TogetherEmulator(FastClock(wanted.speed), port=wanted.port, training=_training(wanted))
+
+
+def _training(wanted: _Wanted) -> Training:
+    from ftorch.core.paths import Home
     from ftorch.emulators.training import Genuine, Instant
 
-    training: Training = Instant()
     if _is_genuine(wanted):
-        training = Genuine(Home.from_env(os.environ).ensure().root / "emulators")
-    return TogetherEmulator(FastClock(wanted.speed), port=wanted.port, training=training)
+        return Genuine(Home.from_env(os.environ).ensure().root / "emulators")
+    return Instant()
 
 
 def _is_genuine(wanted: _Wanted) -> bool:
@@ -82,8 +103,10 @@ def _is_genuine(wanted: _Wanted) -> bool:
 
 
 _BOXES = {
+    "anyscale": _Box("Anyscale's jobs, which run here, with its storage of packages and its bill", "fsspec", _anyscale),
     "lambda": _Box("Lambda Cloud's machines, each with a real sshd and the switch that ends it", "asyncssh", _lambda),
     "modal": _Box("Modal's sandboxes, which really run here, with its volumes and its bill", "modal", _modal),
+    "ray": _Box("Ray's Jobs API, with one node, its queue and its logs", "fsspec", _ray),
     "together": _Box("Together's fine-tuning API, with its files, its jobs and its bill", "zstandard", _together),
 }
 
@@ -104,7 +127,7 @@ def emulator(context: click.Context) -> None:
 @click.option(
     "--train",
     type=click.Choice(["instant", "genuine"]),
-    help="lambda, together: a ready-made adapter (the default), or one that the trainer makes on a tiny model.",
+    help="Not for modal: a ready-made adapter (the default), or one that the trainer makes on a tiny model.",
 )
 def up(*, name: str, port: int, speed: float, train: str | None) -> int:
     """Run one in this terminal until Ctrl-C, and print the variables to set for it."""

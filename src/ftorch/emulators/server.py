@@ -92,6 +92,8 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """All values of each name in the query; `query` has the last ones."""
 
     @property
     def key(self) -> str:
@@ -354,12 +356,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _request(self) -> Request:
         url = urlsplit(self.path)
         parts = tuple(unquote(part) for part in url.path.strip("/").split("/"))
-        query = dict(parse_qsl(url.query, keep_blank_values=True))
+        pairs = parse_qsl(url.query, keep_blank_values=True)
+        query, repeated = dict(pairs), {name: tuple(two for one, two in pairs if one == name) for name, _ in pairs}
         headers = {name.lower(): value for name, value in self.headers.items()}
         route = f"{self.command} {CONTROL}"
         if parts[0] != CONTROL:
             route = self.server.emulator.route(self.command, parts, query)
-        return Request(route, parts, query, headers, self._body())
+        return Request(route, parts, query, headers, self._body(), repeated)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

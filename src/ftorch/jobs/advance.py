@@ -20,6 +20,11 @@ _KEEP_FRESH = timedelta(minutes=5)
 """An observation that changes nothing is written this often, so that a reader sees that somebody looks."""
 _RELEASE_AGAIN = timedelta(seconds=1)
 _START_AGAIN = timedelta(seconds=1)
+_NOT_OURS = {
+    JobReason.HARDWARE: RetryEvent.PROVIDER_ERROR.value,
+    JobReason.CAPACITY: RetryEvent.CAPACITY.value,
+}
+"""Why another run may follow one that we have stopped ourselves."""
 
 
 def start(context: Context, job: JobRow, run: RunRow) -> None:
@@ -51,9 +56,8 @@ def cancel(context: Context, _job: JobRow, run: RunRow) -> None:
 
 
 def _broken(reason: JobReason) -> dict[str, object]:
-    """The columns of a run that we stop; a machine that does not work is no fault of the order."""
-    event = RetryEvent.PROVIDER_ERROR.value if reason is JobReason.HARDWARE else None
-    return {"stop_reason": reason.value, "retry_event": event}
+    """The columns of a run that we stop; a machine that does not work, or never came, is no fault of the order."""
+    return {"stop_reason": reason.value, "retry_event": _NOT_OURS.get(reason)}
 
 
 def release(context: Context, _job: JobRow, run: RunRow) -> None:

@@ -7,7 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ftorch.manifest.settings import Cap
+from ftorch.providers.registry import entries
 from ftorch.store import JobRow, RunRow, Transaction, sql
+
+
+def with_defaults(caps: Sequence[Cap]) -> tuple[Cap, ...]:
+    """The caps of ftorch.toml, and one for each provider that bears few runs and has none of its own there."""
+    named = {cap.provider for cap in caps if cap.label is None}
+    limits = {name: entry.most_runs for name, entry in entries().items() if name not in named}
+    return (*caps, *(Cap(provider=name, runs=most) for name, most in limits.items() if most is not None))
 
 
 class Caps:

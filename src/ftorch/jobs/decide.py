@@ -211,15 +211,16 @@ def why_stop(run: RunRow, now: datetime, capabilities: Capabilities) -> JobReaso
     if run.bounded_by is not None and (run.accrual_micro or 0) > run.hold_micro * _PRICE_TOLERANCE:
         return JobReason.PRICE_ABOVE_HOLD
     if _waits_for_ever(run, now, capabilities):
-        return JobReason.HARDWARE
+        return JobReason.CAPACITY if run.state == RunState.QUEUED else JobReason.HARDWARE
     if _outlived(run, now, capabilities):
         return JobReason.DEADLINE if run.bounded_by in (None, MAX_DURATION) else JobReason.OVER_BUDGET
     return None
 
 
 def _waits_for_ever(run: RunRow, now: datetime, capabilities: Capabilities) -> bool:
-    """A machine that was created long ago and on which the work has not begun."""
-    if capabilities.start_timeout_s is None or run.state != RunState.PROVISIONED or run.sent_at is None:
+    """A machine that was created long ago and on which the work has not begun, or a place in a queue as old."""
+    is_waiting = run.state in (RunState.PROVISIONED, RunState.QUEUED)
+    if capabilities.start_timeout_s is None or not is_waiting or run.sent_at is None:
         return False
     return now >= run.sent_at + timedelta(seconds=capabilities.start_timeout_s)
 
@@ -330,7 +331,7 @@ def _moves_on(job: JobRow, last: RunRow, policy: Policy) -> bool:
 
 def _was_stopped(run: RunRow) -> bool:
     """By us, for a reason that another run would have too."""
-    return run.stop_reason not in (None, JobReason.HARDWARE)
+    return run.stop_reason not in (None, JobReason.HARDWARE, JobReason.CAPACITY)
 
 
 def _all_done(runs: Sequence[RunRow]) -> bool:

@@ -5,7 +5,7 @@ Nothing is written and nothing is sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,11 +170,25 @@ def _of_tracking(plan: Plan) -> set[str]:
 def check_capabilities(plan: Plan, name: str, capabilities: Capabilities, file: str) -> None:
     """Refuse what the provider cannot do, with its own sentence, and options that it does not know."""
     faults = [Fault(sentence, file=file, key=f"provider {name}") for sentence in refusals(plan, capabilities)]
+    faults += [Fault(words, file=file, key=key) for key, words in _uneven_shares(plan)]
     for key, value in plan.options.get(name, {}).items():
         if fault := _option_fault(name, key, value, capabilities.options):
             faults.append(Fault(fault, file=file, key=f"provider.{name}.{key}"))
     if faults:
         raise ManifestError(faults)
+
+
+def _uneven_shares(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What several workers could not share: `batch_size` is that of all of them together."""
+    method, workers = plan.method, plan.resources.workers
+    if method.batch_size % workers:
+        yield "method.batch_size", f"{method.batch_size} rows cannot be shared by {workers} workers; use a multiple"
+    elif workers > 1 and method.micro_batch_size and (method.batch_size // workers) % method.micro_batch_size:
+        each = method.batch_size // workers
+        yield (
+            "method.micro_batch_size",
+            f"must divide the {each} rows of each worker; {method.micro_batch_size} does not",
+        )
 
 
 def refusals(plan: Plan, capabilities: Capabilities) -> list[str]:

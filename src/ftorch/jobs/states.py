@@ -72,6 +72,7 @@ STOP_WORDS: Mapping[JobReason, str] = {
     JobReason.RATE_ABOVE_PLAN: "it costs more per hour than its placement said",
     JobReason.PRICE_ABOVE_HOLD: "its provider says that it costs more than was held for it",
     JobReason.HARDWARE: "the machine that came cannot do the work, or has not begun it in time",
+    JobReason.CAPACITY: "its provider had no room for it in time",
     JobReason.DEADLINE: "it ran past its deadline, and neither provider nor trainer has ended it",
     JobReason.OVER_BUDGET: "it ran past what its budget pays for, and neither provider nor trainer has ended it",
 }

@@ -48,7 +48,11 @@ PROVIDER_VARIABLES: Mapping[str, Variables] = {
         login_file="~/.anyscale/credentials.json",
         where="`anyscale login`",
     ),
-    "ray": Variables(("RAY_ADDRESS",), ("RAY_AUTH_TOKEN",), where="the address of the cluster's dashboard"),
+    "ray": Variables(
+        ("RAY_ADDRESS",),
+        ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "FTORCH_RAY_PLAIN_HTTP"),
+        where="the address of the cluster's dashboard",
+    ),
     "ssh": Variables((), ("SSH_AUTH_SOCK",), where="your ssh configuration"),
 }
 

@@ -91,9 +91,13 @@ _PROVIDERS: Mapping[str, _Provider] = {
     ),
     "anyscale": _Provider(
         _MIDDLE,
-        ("# The key is ANYSCALE_CLI_TOKEN.", "name: anyscale"),
+        (
+            "# The token is ANYSCALE_CLI_TOKEN. Name a bucket that the cluster writes and you read.",
+            "name: anyscale",
+            "anyscale: {output_uri: s3://my-bucket/ftorch}",
+        ),
         _gpus("L4", "A10G"),
-        _priced("Anyscale prices hours of the machines used."),
+        _priced("Anyscale prices seconds of the machines used."),
     ),
 }
 

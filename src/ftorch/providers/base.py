@@ -103,7 +103,7 @@ class Capabilities:
     overhead_s: float = 0.0
     """Billed time of a run that is not training: boot, idle grace, pulling the adapter. Part of every hold."""
     start_timeout_s: float | None = None
-    """A machine on which the work has not begun so long after its create is given up; None: nothing has to begin."""
+    """A machine or a place in a queue where the work has not begun so long after its create is given up."""
     settle_lag_s: float
     """How long after its end a run's price may still change."""
     rents_machines: bool

@@ -40,6 +40,8 @@ class Call:
     file: Path | None = None
     not_found: str | None = None
     """What is not there when the answer is 404; None: a 404 makes no sense."""
+    not_found_words: tuple[str, ...] = ()
+    """What the provider says in place of a 404, under whatever status."""
     hidden: Collection[str] = field(default=(), repr=False)
     """Values in the request that an error must not repeat."""
     redirects: int = 0
@@ -73,7 +75,7 @@ class Failures:
             return self._key_refused(call, words)
         if status == httpx.codes.PAYMENT_REQUIRED:
             return self._unpaid(call, words, response)
-        if status == httpx.codes.NOT_FOUND and call.not_found:
+        if call.not_found and _is_not_found(call, response):
             return self.error(RunNotFoundError, call, f"{self.provider} has no {call.not_found}", response)
         pause_s = retry_after(response, self.clock.now())
         if status == httpx.codes.TOO_MANY_REQUESTS:
@@ -156,3 +158,8 @@ class Failures:
         for secret in filter(None, (self.key, *call.hidden)):
             text = text.replace(secret, "***")
         return text[:length]
+
+
+def _is_not_found(call: Call, response: httpx.Response) -> bool:
+    says_so = any(words in response.text for words in call.not_found_words)
+    return says_so or response.status_code == httpx.codes.NOT_FOUND

@@ -1,6 +1,7 @@
 """What HTTP providers share: reads that are tried again, one create that never is, and failures in our words.
 
     read      asks; at most 3 tries and 10 s, Retry-After honoured
+    content   the same for a small file as it is
     change    a write that may happen twice (upload by hash, cancel, delete): tried again like a read
     download  reads into a file, going on where the file ends
     create    writes exactly once, not after its `send_before`, and never again
@@ -41,9 +42,16 @@ Value = TypeVar("Value")
 
 _TRIES = 3
 _PATIENCE_S = 10.0
+_UPLOAD_S = 900.0
+"""For a file with its tries: 100 MiB take so long at 1 Mbit/s."""
 _CONNECTIONS = 8  # httpcore looks at every connection for every request that waits: more cost CPU and bring nothing
 _REDIRECTS = 5
 _JITTER = wait_random_exponential(multiplier=0.5, max=4)
+
+
+def bearer(key: str) -> Mapping[str, str]:
+    """How most services want their key."""
+    return {"Authorization": f"Bearer {key}"}
 
 
 def default_client(timeout_s: float = 5.0) -> httpx.Client:
@@ -74,6 +82,7 @@ class Http:
         clock: Clock,
         key: str | None = None,
         key_variable: str = "the API key",
+        authorized: Callable[[str], Mapping[str, str]] = bearer,
         client: httpx.Client | None = None,
         timeout_s: float = 10.0,
         create_timeout_s: float = 30.0,
@@ -87,6 +96,7 @@ class Http:
         self._base_url = base_url.rstrip("/")
         self._clock = clock
         self._key = key
+        self._authorized = authorized
         self._client = client or default_client()
         self._timeout_s = timeout_s
         self._create_timeout_s = create_timeout_s
@@ -107,6 +117,19 @@ class Http:
         call = Call(method, path, operation, params, json, not_found=not_found)
         return self._repeated(lambda left_s: self._asked(call, answer, left_s))
 
+    def content(
+        self,
+        path: str,
+        *,
+        operation: str,
+        params: Mapping[str, Any] | None = None,
+        not_found: str | None = None,
+        not_found_words: tuple[str, ...] = (),
+    ) -> bytes:
+        """Ask for a small file, whole. `not_found_words` say that it is not there where the status does not."""
+        call = Call("GET", path, operation, params, not_found=not_found, not_found_words=not_found_words)
+        return self._repeated(lambda left_s: self._body(call, left_s))
+
     def change(
         self,
         method: str,
@@ -121,7 +144,8 @@ class Http:
     ) -> Answer:
         """Write what may be written twice; the content of `file` is the body, if given. A refusal is final."""
         call = Call(method, path, operation, params, json, file=file, not_found=not_found)
-        return self._repeated(lambda left_s: self._asked(call, answer, left_s, refused=RunRejectedError))
+        patience_s = _UPLOAD_S if file else _PATIENCE_S
+        return self._repeated(lambda left_s: self._asked(call, answer, left_s, refused=RunRejectedError), patience_s)
 
     def create(
         self,
@@ -158,6 +182,7 @@ class Http:
         params: Mapping[str, Any] | None = None,
         not_found: str | None = None,
         is_elsewhere: bool = False,
+        not_found_words: tuple[str, ...] = (),
     ) -> None:
         """Bring bytes to `part`, going on where it ends; as long as some arrive, a cut is no reason to give up.
 
@@ -165,7 +190,15 @@ class Http:
         `is_elsewhere`: the provider may send us on to the storage that has them.
         """
         redirects = _REDIRECTS if is_elsewhere else 0
-        call = Call("GET", path, operation, params, not_found=not_found, redirects=redirects)
+        call = Call(
+            "GET",
+            path,
+            operation,
+            params,
+            not_found=not_found,
+            not_found_words=not_found_words,
+            redirects=redirects,
+        )
         while True:
             before = _size(part)
             try:
@@ -178,9 +211,9 @@ class Http:
         """Give back the connections. Closing twice is harmless."""
         self._client.close()
 
-    def _repeated(self, attempt: Callable[[float], Value]) -> Value:
+    def _repeated(self, attempt: Callable[[float], Value], patience_s: float = _PATIENCE_S) -> Value:
         """Run `attempt` until it passes or patience ends; it is told how many seconds are left."""
-        end = self._clock.boot_s() + _PATIENCE_S
+        end = self._clock.boot_s() + patience_s
 
         def left_s() -> float:
             return end - self._clock.boot_s()
@@ -200,16 +233,23 @@ class Http:
     def _asked(
         self, call: Call, answer: type[Answer], left_s: float, refused: type[ProviderError] = ProviderProtocolError
     ) -> Answer:
-        with self._reading(call), _opened(call.file) as content:
-            timeout_s = min(self._timeout_s, left_s)
-            response = self._answered(self._request(call, timeout_s, content), timeout_s)
-        if not response.is_success:
-            raise self._failures.of_answer(call, response, refused)
+        response = self._successful(call, left_s, refused)
         try:
             return _parsed(answer, response)
         except ValidationError as error:
             words = f"{self._provider} answered {call.operation} with something that we cannot read"
             raise self._failures.error(ProviderProtocolError, call, words, response) from error
+
+    def _body(self, call: Call, left_s: float) -> bytes:
+        return self._successful(call, left_s, ProviderProtocolError).content
+
+    def _successful(self, call: Call, left_s: float, refused: type[ProviderError]) -> httpx.Response:
+        with self._reading(call), _opened(call.file) as content:
+            timeout_s = left_s if call.file else min(self._timeout_s, left_s)
+            response = self._answered(self._request(call, timeout_s, content), timeout_s)
+        if not response.is_success:
+            raise self._failures.of_answer(call, response, refused)
+        return response
 
     def _downloaded(self, call: Call, part: Path, left_s: float) -> None:
         have = _size(part)
@@ -302,7 +342,7 @@ class Http:
             params=call.params,
             json=call.json,
             content=content,
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else None,
+            headers=self._authorized(self._key) if self._key else None,
             timeout=timeout_s,
         )
 

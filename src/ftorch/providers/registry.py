@@ -15,7 +15,6 @@ from typing import Any
 from ftorch.core.clock import Clock
 from ftorch.core.errors import MissingExtraError, UsageError
 from ftorch.core.suggest import did_you_mean
-from ftorch.manifest.credentials import PROVIDER_VARIABLES
 from ftorch.providers.base import Provider
 
 GROUP = "ftorch.providers"
@@ -32,9 +31,12 @@ class Entry:
     """Modules that the extra installs; all must be there."""
     live_check: str = "never"
     """The date on which `pytest -m live` last passed against the real service."""
+    most_runs: int | None = None
+    """How many of our runs it bears at once, unless `[[caps]]` of ftorch.toml says otherwise; None: any number."""
 
 
 OURS: Mapping[str, Entry] = {
+    "anyscale": Entry("ftorch.providers.anyscale.provider:AnyscaleProvider", extra="anyscale", needs=("fsspec",)),
     "local": Entry(
         "ftorch.providers.local.provider:LocalProvider",
         extra="train",
@@ -43,6 +45,7 @@ OURS: Mapping[str, Entry] = {
     ),
     "lambda": Entry("ftorch.providers.lambda_cloud.provider:LambdaProvider", extra="lambda", needs=("asyncssh",)),
     "modal": Entry("ftorch.providers.modal.provider:ModalProvider", extra="modal", needs=("modal",)),
+    "ray": Entry("ftorch.providers.ray.provider:RayProvider", extra="ray", needs=("fsspec",), most_runs=4),
     "ssh": Entry("ftorch.providers.ssh.provider:SshProvider", extra="ssh", needs=("asyncssh",)),
     "together": Entry(
         "ftorch.providers.together.provider:TogetherProvider", extra="together", needs=("together", "zstandard")
@@ -84,12 +87,7 @@ def missing_packages(entry: Entry) -> tuple[str, ...]:
 
 
 def _unknown(name: str, known: Mapping[str, Entry]) -> UsageError:
-    if name in PROVIDER_VARIABLES:
-        return UsageError(
-            f"the provider {name!r} is not in this version of ftorch yet",
-            hint=f"providers that it has: {', '.join(known)}; see docs/providers",
-        )
     return UsageError(
-        f"no provider is called {name!r}{did_you_mean(name, [*known, *PROVIDER_VARIABLES])}",
+        f"no provider is called {name!r}{did_you_mean(name, [*known])}",
         hint="run `ftorch providers` to see those that there are",
     )

@@ -25,7 +25,7 @@ def refusal(body: str) -> tuple[str, str]:
     except (ValueError, RecursionError):
         return "", body
     match value:
-        case {"error": {"message": str(words), **rest}}:
+        case {"error": {"message": str(words), **rest}} | {"error": {"detail": str(words), **rest}}:
             return str(rest.get("code", "")), words
         case {"error": str(words)} | {"message": str(words)} | {"detail": str(words)}:
             return str(value.get("code", "")), words

@@ -20,13 +20,8 @@ from ftorch.trainer.session import Session
 from ftorch.trainer.spec import Job, Spec, evaluate_job, train_job
 
 _ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",  # GNU OpenMP spins at barriers: on a busy machine that costs a factor of ten
-    "GOMP_SPINCOUNT": "0",
-    "TOKENIZERS_PARALLELISM": "false",
+    **run.ENVIRONMENT,
     "CUDA_VISIBLE_DEVICES": "0",  # one process, one GPU: TRL refuses to see several
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "TQDM_DISABLE": "1",
 }
 
 

@@ -24,6 +24,8 @@ def training_arguments(spec: TrainSpec, device: Device, folder: Folder) -> dict[
     return {
         **_optimisation(spec),
         **_machine(device),
+        # Every weight of an adapter is used in each step: looking for others would cost a walk over the graph.
+        "ddp_find_unused_parameters": False if spec.workers > 1 else None,
         **_reports(spec, folder),
         **(_sft(spec) if spec.method == "sft" else _dpo(spec)),
         "max_length": spec.max_length,

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from ftorch.trainer import checkpoints
+from ftorch.trainer import checkpoints, peers
 from ftorch.trainer.device import peak_rss_bytes
 from ftorch.trainer.errors import DivergedError
 from ftorch.trainer.files import JsonLines, now
@@ -27,18 +27,26 @@ _NOT_OURS = ("num_tokens", "epoch", "total_flos")
 
 @dataclass(slots=True)
 class Tokens:
-    """Tokens seen since the run began, over all attempts."""
+    """Tokens seen since the run began, over all attempts and by all workers."""
 
     trained: int = 0
     """Everything that is not padding."""
     in_loss: int = 0
     """Those that the model is asked to predict."""
+    _new: tuple[int, int] = (0, 0)
+    """Counted here since the workers last added up."""
 
     def add(self, inputs: Mapping[str, Any]) -> None:
         """Count one micro-batch of SFT or DPO. A sequence's first token is never predicted."""
         wanted = inputs["labels"] != -100 if "labels" in inputs else inputs["completion_mask"] != 0
-        self.trained += int(inputs["attention_mask"].sum())
-        self.in_loss += int(wanted[:, 1:].sum())
+        trained, in_loss = self._new
+        self._new = trained + int(inputs["attention_mask"].sum()), in_loss + int(wanted[:, 1:].sum())
+
+    def add_up(self, is_stopping: bool) -> bool:
+        """Take in what all workers have counted. Returns whether one of them has been told to stop."""
+        trained, in_loss, stopping = peers.summed([*self._new, int(is_stopping)])
+        self.trained, self.in_loss, self._new = self.trained + trained, self.in_loss + in_loss, (0, 0)
+        return stopping > 0
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]  # untyped library
@@ -48,7 +56,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # untyped library
         self._session = session
         self._tokens = tokens
         self._facts = facts
-        self._metrics = JsonLines(session.folder.metrics)
+        self._metrics = JsonLines(session.folder.metrics) if session.world.is_writer else None
         self._began = 0.0
         self._durations: deque[float] = deque(maxlen=20)
         self._save_s = 0.0
@@ -75,7 +83,9 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # untyped library
         self._began = time.monotonic()
         if self._session.is_due(max(self._durations) + 2 * self._save_s + _SPARE_S):
             self._session.request_stop("deadline")
-        if self._session.stop_reason:
+        # Workers that stop after different steps would wait for each other for ever.
+        if self._tokens.add_up(self._session.stop_reason is not None):
+            self._session.stop_reason = self._session.stop_reason or "deadline"
             control.should_save = control.should_training_stop = True
 
     def on_epoch_end(self, _arguments: Any, _state: Any, control: Any, **_: Any) -> None:
@@ -86,7 +96,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # untyped library
         if "loss" not in logs and "eval_loss" not in logs:
             return
         row = {name: value for name, value in logs.items() if name not in _NOT_OURS}
-        if self._session.world.is_writer:
+        if self._metrics:
             self._metrics.append(
                 {"t": now(), "step": state.global_step, "epoch": state.epoch, **row, "num_tokens": self._tokens.trained}
             )
@@ -94,6 +104,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # untyped library
             self._follow(state, float(logs["loss"]))
 
     def on_save(self, arguments: Any, state: Any, _control: Any, **_: Any) -> None:
+        peers.meet()  # each worker has its own file of random numbers in the checkpoint
         if not self._session.world.is_writer:
             return
         path = Path(arguments.output_dir) / f"checkpoint-{state.global_step}"

@@ -24,10 +24,12 @@ _MEMORY_WORDS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Which of several workers we are. One process today; with Ray each worker gives its session its own."""
+    """Which of several workers we are; alone unless whoever started us says otherwise."""
 
     rank: int = 0
     size: int = 1
+    here: int = 1
+    """How many of them share this machine."""
 
     @property
     def is_writer(self) -> bool:
@@ -60,12 +62,15 @@ class Device:
         return getattr(torch, self.dtype)
 
 
-def choose(dtype: Precision, threads: int | None) -> Device:
-    """The best device there is. Sets torch's number of threads, and on CPU how memory is kept."""
+def choose(dtype: Precision, threads: int | None, sharing: int = 1) -> Device:
+    """The best device there is. Sets torch's number of threads, and on CPU how memory is kept.
+
+    `sharing` workers have the machine's cores together.
+    """
     import torch
 
     kind = _kind(torch)
-    threads = threads or min(_cores(), MOST_THREADS)
+    threads = threads or max(min(_cores() // sharing, MOST_THREADS), 1)
     torch.set_num_threads(threads)
     if kind == "cpu":
         _keep_freed_memory()

@@ -50,13 +50,14 @@ class Session:
         self.stop_reason: str | None = None
         self._born = time.monotonic() if born is None else born
         self._deadline = None if max_duration_s is None else self._born + max_duration_s
-        self._events = JsonLines(folder.events)
+        self._events = JsonLines(folder.events) if world.is_writer else None
         self._steps_on = False
         self._over = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        self._mark_lost()
+        if self.world.is_writer:
+            self._mark_lost()
         self.event("started", pid=os.getpid(), attempt=len(self.attempts()) + 1, **_boot_id())
         sync(self.folder.root)
         self._write_heartbeat()
@@ -68,10 +69,11 @@ class Session:
         self._over.set()
         self._heart.join()
         self._write_heartbeat()
-        self._events.close()
+        if self._events:
+            self._events.close()
 
     def event(self, name: str, **fields: object) -> None:
-        if self.world.is_writer:
+        if self._events:
             self._events.append({"t": now(), "event": name, **fields})
 
     def phase(self, name: str) -> None:
@@ -80,7 +82,9 @@ class Session:
         self.say(f"{name} ...")
 
     def say(self, words: str) -> None:
-        """A line for people who read the log."""
+        """A line for people who read the log; several workers would say the same."""
+        if not self.world.is_writer:
+            return
         os.write(2, f"ftorch: {words}\n".encode())  # sys.stderr refuses to be entered again by a signal handler
 
     def failed(self, error: Exception) -> ExitCode:

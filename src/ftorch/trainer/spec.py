@@ -92,19 +92,25 @@ class TrainSpec:
     """Given to the chat template; a template that does not know a name ignores it."""
 
     @property
+    def share(self) -> int:
+        """Rows of a step for each worker: `batch_size` is that of all of them together."""
+        return self.batch_size // self.workers
+
+    @property
     def micro_batch(self) -> int:
         """Rows per pass. The rule looks at no device, so a run may move to another machine and stay the same job."""
-        return self.micro_batch_size or largest_divisor(self.batch_size, LARGEST_MICRO_BATCH)
+        return self.micro_batch_size or largest_divisor(self.share, LARGEST_MICRO_BATCH)
 
     @property
     def accumulation(self) -> int:
-        return self.batch_size // self.micro_batch
+        return self.share // self.micro_batch
 
     def __post_init__(self) -> None:
-        if self.workers > 1:
-            raise SpecError("workers: several workers come with Ray; this trainer is one process, set workers to 1")
-        if self.batch_size % self.micro_batch:
-            raise SpecError(f"micro_batch_size: {self.micro_batch} does not divide batch_size, {self.batch_size}")
+        if self.batch_size % self.workers:
+            raise SpecError(f"workers: {self.workers} cannot share batch_size, {self.batch_size}, evenly")
+        if self.share % self.micro_batch:
+            each = f", {self.share} for each worker" if self.workers > 1 else ""
+            raise SpecError(f"micro_batch_size: {self.micro_batch} does not divide batch_size, {self.batch_size}{each}")
         if "lm_head" in self.lora.targets:
             raise SpecError("lora.targets: 'lm_head' cannot be trained: TRL reads its weights past the adapter")
 

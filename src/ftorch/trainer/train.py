@@ -55,12 +55,15 @@ class _DpoTrainer(_Counting, DPOTrainer):  # type: ignore[misc]  # untyped libra
     pass
 
 
-def train(job: Job[TrainSpec], material: Material, start: Checkpoint | None, session: Session) -> Checkpoint:
-    """Train from `start`, or from the beginning, to the final checkpoint. Raises InterruptedRun when told to stop."""
+def train(job: Job[TrainSpec], material: Material, start: Checkpoint | None, session: Session) -> Checkpoint | None:
+    """Train from `start`, or from the beginning, to the final checkpoint. Raises InterruptedRun when told to stop.
+
+    Of several workers only the one that writes has it in the end.
+    """
     models.quieten()
     datasets.disable_progress_bars()
     with memory_errors("lower micro_batch_size or max_length"):
-        device = choose(job.spec.dtype, job.spec.threads)
+        device = choose(job.spec.dtype, job.spec.threads, session.world.here)
         trainer = _trainer(job, material, device, session)
         trainer.tokens = Tokens(start.mark["trained_tokens"], start.mark["loss_tokens"]) if start else Tokens()
         facts = {**_facts(job, trainer, device, material), **_carried(start)}
@@ -138,7 +141,9 @@ def _tokens(row: Mapping[str, Any], max_length: int) -> int:
     return sum(min(prompt + len(row[answer]), max_length) for answer in ("chosen_ids", "rejected_ids"))
 
 
-def _final(session: Session) -> Checkpoint:
+def _final(session: Session) -> Checkpoint | None:
+    if not session.world.is_writer:
+        return None
     last = checkpoints.newest(session.folder.checkpoints)
     if last is None or not last.is_final:
         raise InterruptedRun(session.stop_reason or "signal", session.progress.step)

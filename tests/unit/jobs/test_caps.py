@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftorch.core.clock import ManualClock
+from ftorch.jobs.caps import with_defaults
 from ftorch.manifest.settings import Cap
 from unit.jobs.cloud import NAME, Cloud
 from unit.jobs.conftest import desk_in
@@ -73,3 +74,11 @@ def _at_once(desk: Desk) -> list[int]:
     """How many of the cloud's runs were at work when each of them began."""
     runs = desk.cloud.runs
     return [sum(r.created_at <= run.created_at < (r.ended_at or r.created_at) for r in runs) for run in runs]
+
+
+def test_a_provider_that_bears_few_runs_has_a_cap_unless_the_settings_have_one() -> None:
+    ours, labelled = Cap(provider="ray", runs=9), Cap(provider="ray", label="team=a", runs=1)
+
+    assert with_defaults(()) == (Cap(provider="ray", runs=4),)
+    assert with_defaults((ours,)) == (ours,)
+    assert with_defaults((labelled,)) == (labelled, Cap(provider="ray", runs=4))

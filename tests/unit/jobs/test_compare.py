@@ -93,13 +93,27 @@ def test_what_a_provider_cannot_do_is_its_own_sentence(tmp_path: Path) -> None:
     assert not offer(found, "tokens").can_run
 
 
+def nebula() -> Mapping[str, Mapping[str, OwnPrice]]:
+    """A provider that the user has prices of, and ftorch nothing else."""
+    own = {name: OwnPrice(price=Money(Decimal(4)), unit="hour", source="deal", date=READ) for name in ("H100", "H200")}
+    return {"nebula": own}
+
+
 def test_a_provider_of_the_price_book_alone_says_so_and_is_priced_all_the_same(tmp_path: Path) -> None:
-    listed = offer(compare(job(), sources(tmp_path)), "anyscale")
+    listed = offer(compare(job(), sources(tmp_path, nebula())), "nebula")
 
     assert listed.refused == [NOT_HERE]
     assert listed.state == "not in this version"
     assert listed.amount is not None
-    assert listed.other_placements >= 5
+    assert listed.other_placements == 1
+
+
+def test_a_provider_that_misses_an_option_says_so_and_is_priced_all_the_same(tmp_path: Path) -> None:
+    listed = offer(compare(job(), sources(tmp_path)), "anyscale")
+
+    assert [words for words in listed.refused if "provider.anyscale.output_uri is missing" in words]
+    assert listed.amount is not None
+    assert listed.other_placements >= 3
 
 
 def test_a_provider_that_ships_a_list_is_priced_by_the_book_with_its_date(tmp_path: Path) -> None:
@@ -224,7 +238,7 @@ def test_the_options_of_another_provider_are_lost(tmp_path: Path) -> None:
 
 def priced(tmp_path: Path) -> Comparison:
     rates = {"local": Money.parse("0.01 USD")}
-    return compare(job(parameters=100_000, declared_rates=rates), sources(tmp_path, is_live=True))
+    return compare(job(parameters=100_000, declared_rates=rates), sources(tmp_path, nebula(), is_live=True))
 
 
 def test_cheapest_orders_those_that_can_run_it_by_their_estimate(tmp_path: Path) -> None:
@@ -237,7 +251,7 @@ def test_cheapest_orders_those_that_can_run_it_by_their_estimate(tmp_path: Path)
     assert amounts == sorted(amounts, key=lambda amount: amount.amount if amount else Decimal(0))
     assert set(chosen.providers) == {"local", "tokens", "machines"}
     assert chosen.reason.startswith(f"cheapest: {chosen.providers[0]} at ")
-    assert f"anyscale: {NOT_HERE}" in chosen.reason
+    assert f"nebula: {NOT_HERE}" in chosen.reason
 
 
 def test_fastest_leaves_out_who_does_not_say_how_long(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from ftorch.jobs.plan import features
-from ftorch.manifest.schema import BaseModelRef, Dpo, Lora, Sft, Tracking
+from ftorch.core.errors import ManifestError
+from ftorch.jobs.plan import check_capabilities, features
+from ftorch.manifest.schema import BaseModelRef, Dpo, Lora, Resources, Sft, Tracking
 from ftorch.providers.base import Feature
+from ftorch.providers.ray.capabilities import CAPABILITIES as RAY
 from unit.plans import plan
 
 WANDB = Tracking(wandb={"project": "support"})
@@ -54,3 +56,30 @@ def test_the_key_of_its_tracking_is_no_secret_of_the_run() -> None:
 
     assert asked(tracking=WANDB, secrets=key) == {Feature.SFT, Feature.WANDB}
     assert Feature.SECRETS in asked(secrets=key)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"batch_size": 16}, "method.batch_size: 16 rows cannot be shared by 3 workers"),
+        ({"batch_size": 12, "micro_batch_size": 3}, "method.micro_batch_size: must divide the 4 rows of each worker"),
+    ],
+)
+def test_rows_that_workers_cannot_share_evenly_are_refused_before_anything_is_sent(
+    values: dict[str, Any], words: str
+) -> None:
+    uneven = plan(method=sft(**values), resources=Resources(workers=3), providers=("ray",))
+
+    with pytest.raises(ManifestError, match=words):
+        check_capabilities(uneven, "ray", RAY, "m.yaml")
+
+
+def test_rows_that_workers_share_evenly_pass() -> None:
+    even = plan(
+        base_model=BaseModelRef(id="Qwen/Qwen3-8B"),
+        method=sft(batch_size=12, micro_batch_size=2),
+        resources=Resources(workers=3),
+        providers=("ray",),
+    )
+
+    check_capabilities(even, "ray", RAY, "m.yaml")

@@ -126,6 +126,29 @@ def test_a_machine_that_does_not_begin_in_time_makes_way_for_another(
     assert timedelta(seconds=600) <= second.created_at - first.created_at < timedelta(seconds=660)
 
 
+def test_a_run_that_found_no_room_in_time_makes_way_for_another(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = replace(CloudProvider.capabilities, start_timeout_s=600.0)
+    monkeypatch.setattr(CloudProvider, "capabilities", patient)
+    observed: Callable[..., Observation] = CloudProvider._observation
+
+    def queued(provider: CloudProvider, run: Any) -> Observation:
+        seen = observed(provider, run)
+        is_first = len(desk.cloud.runs) == 1 and seen.state in (RunState.PROVISIONED, RunState.RUNNING)
+        return replace(seen, state=RunState.QUEUED) if is_first else seen
+
+    monkeypatch.setattr(CloudProvider, "_observation", queued)
+    desk.cloud.training = FOR_EVER
+    job = desk.submit()
+    desk.run_until(lambda: len(desk.cloud.runs) == 2)
+    desk.cloud.training = TRAINING
+
+    done = desk.finish(job)
+
+    first, second = desk.runs(job)
+    assert (done.state, first.stop_reason, first.retry_event) == ("succeeded", "capacity", "capacity")
+    assert second.created_at - first.created_at >= timedelta(seconds=600)
+
+
 def test_a_broken_machine_is_given_back_at_once_and_another_is_taken(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,8 @@ def is_priced(manifest: Manifest, name: str) -> bool:
         base_model=manifest.base_model,
         parameters=base and base.parameters,
         method=manifest.method,
+        options=manifest.provider.options,
+        resources=manifest.resources,
         declared_rates=settings.declared_rates(),
     )
     placement = provider.listed(one)[0]

@@ -784,3 +784,32 @@ def test_a_create_on_a_connection_that_says_nothing_or_trickles_is_unknown(sting
 
     assert stingy.taken == 1
     http.close()
+
+
+def test_a_small_file_is_read_as_it_is(http: Http, respx_mock: respx.MockRouter) -> None:
+    route(respx_mock, httpx.Response(200, content=b"\x00\xff"))
+
+    assert http.content("/things", operation="observe") == b"\x00\xff"
+
+
+def test_a_service_may_say_in_words_that_a_file_is_not_there(http: Http, respx_mock: respx.MockRouter) -> None:
+    things = route(respx_mock, httpx.Response(500, text="A file is not found at: /logs/x"))
+
+    with pytest.raises(RunNotFoundError, match="no file x"):
+        http.content("/things", operation="fetch", not_found="file x", not_found_words=("A file is not found",))
+
+    assert things.call_count == 1
+
+
+def test_an_upload_may_take_longer_than_a_question(
+    http: Http, respx_mock: respx.MockRouter, clock: SlowedClock, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+
+    def slow(_request: httpx.Request) -> httpx.Response:
+        clock.advance(300)
+        return FOUND
+
+    respx_mock.put(f"{BASE}/things").mock(side_effect=slow)
+
+    assert http.change("PUT", "/things", Thing, operation="stage", file=tmp_path / "file") == Thing(id="a")

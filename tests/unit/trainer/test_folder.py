@@ -106,8 +106,7 @@ def test_only_the_first_worker_writes(tmp_path: Path) -> None:
     with Session(Folder(tmp_path), world=World(rank=1, size=2)) as session:
         session.event("checkpoint", step=1)
 
-    assert (tmp_path / "events.jsonl").read_bytes() == b""
-    assert not (tmp_path / "heartbeat.json").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_lock_that_is_no_open_file_is_refused(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_bad_spec_is_told_before_torch_is_imported(desk: Desk) -> None:
 
 def test_several_workers_are_refused_with_the_way_to_get_them(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
     assert desk.train(desk.sft(workers=2)) == 64
-    assert "several workers come with Ray" in capfd.readouterr().err
+    assert "this trainer is one process, the spec wants 2" in capfd.readouterr().err
 
 
 def test_four_bits_without_the_library_are_refused_with_the_command(

@@ -1,0 +1,1 @@
+"""Anyscale: fine-tuning on Ray clusters that live for one job."""

@@ -1,0 +1,145 @@
+"""What a job's record and the run's own folder say together, in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from ftorch.core.errors import CredentialsError, RunRejectedError
+from ftorch.core.ids import installation_of
+from ftorch.manifest.schema import RetryEvent
+from ftorch.providers.anyscale.answers import Job, State
+from ftorch.providers.anyscale.orders import Note
+from ftorch.providers.base import Observation, RunState
+from ftorch.providers.ray_jobs import status
+from ftorch.providers.ray_jobs.files import RunFiles
+from ftorch.providers.ray_jobs.inside.settings import STATUS
+from ftorch.providers.ray_jobs.states import ANYSCALE_STATES
+from ftorch.providers.ray_jobs.status import Status
+
+UNREADABLE = "unreadable record"
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+log = structlog.get_logger()
+
+
+def readable(records: Iterable[Any]) -> Iterator[Job]:
+    """The records one by one. One that nobody can read is passed over, unless its name is a key of ours."""
+    for record in records:
+        try:
+            yield Job.model_validate(record)
+        except ValidationError as error:
+            kept = _kept(record)
+            faults = [".".join(map(str, fault["loc"])) for fault in error.errors()]
+            log.warning("a job's record cannot be read", provider="anyscale", job=kept and kept.id, fields=faults)
+            if kept is not None:
+                yield kept
+
+
+def state(job: Job) -> RunState:
+    """A word that is not in the table is unknown, and logged."""
+    found = ANYSCALE_STATES.get(job.state.current_state.upper(), RunState.UNKNOWN)
+    if found is RunState.UNKNOWN:
+        log.warning("unknown status", provider="anyscale", status=job.state.current_state)
+    return found
+
+
+def told(opened: Callable[[], RunFiles | None]) -> Status | None:
+    """What the run itself has left. Raises ProviderUnavailableError where nobody can tell now.
+
+    Where its storage may not be read from here, Anyscale's own word is all there is.
+    """
+    with suppress(CredentialsError, RunRejectedError):
+        files = opened()
+        return Status.parse(files.read(STATUS)) if files else None
+    log.warning("the run's folder may not be read from here", provider="anyscale")
+    return None
+
+
+def alive(job: Job, said: Status | None, now: datetime) -> Observation:
+    """A job that waits or runs, or of which nobody knows what it does."""
+    its_state = state(job)
+    seen = Observation(its_state, job.state.current_state, now, detail=job.state.operation_message or "")
+    if its_state is RunState.RUNNING:
+        known = status.alive(said, now)
+        seen = replace(seen, state=known.state, progress=known.progress, detail=seen.detail or known.detail)
+    return replace(seen, billable_from=_began(job), rate=rate(job))
+
+
+def ended(job: Job, said: Status | None, now: datetime) -> Observation:
+    """A job that has ended: how, the run knows best; for how long it is paid, Anyscale."""
+    its_state = state(job)
+    words = job.state.error or job.state.operation_message or ""
+    began = _began(job)
+    seen = _by_the_run(job, said, its_state, now) or _by_anyscale(job, its_state, words, now)
+    return replace(
+        seen,
+        provider_status=job.state.current_state,
+        billable_from=began,
+        billable_to=min(max(job.state.state_transitioned_at or now, began), now) if began else None,
+        rate=rate(job),
+    )
+
+
+def note(job: Job) -> Note | None:
+    """What its description says of it."""
+    return Note.parse(job.description)
+
+
+def rate(job: Job) -> Decimal | None:
+    found = note(job)
+    return found.rate if found else None
+
+
+def _by_the_run(job: Job, said: Status | None, its_state: RunState, now: datetime) -> Observation | None:
+    """None where the run has left nothing, or Anyscale knows more: that its time was up, or that all is well."""
+    if said is None:
+        return None
+    seen = status.ended(said, is_cancelled=its_state is RunState.STOPPED, now=now)
+    if status.is_decided(seen):
+        return seen
+    return None if its_state is RunState.SUCCEEDED or _is_timed_out(job) else seen
+
+
+def _by_anyscale(job: Job, its_state: RunState, words: str, now: datetime) -> Observation:
+    seen = Observation(its_state, job.state.current_state, now, detail=words)
+    if its_state is RunState.STOPPED:
+        return replace(seen, detail=words or "cancelled")
+    if its_state is RunState.SUCCEEDED:
+        return seen
+    if _is_timed_out(job):
+        return replace(seen, state=RunState.TIMED_OUT, detail=words or "the job ran out of its time")
+    if job.last_job_run_id is None:
+        # It never ran: the machines did not come, or its environment could not be made. Another try may fare better.
+        return replace(seen, detail=words or "the cluster did not start", retry_event=RetryEvent.PROVIDER_ERROR)
+    return replace(seen, detail=words or "the job failed without a word")
+
+
+def _is_timed_out(job: Job) -> bool:
+    """Anyscale has no state of its own for it."""
+    limit, end = job.config.timeout_s, job.state.state_transitioned_at
+    if limit is None or end is None or state(job) is not RunState.FAILED:
+        return False
+    return "timed out" in (job.state.error or "").lower() and end - job.created_at >= timedelta(seconds=limit)
+
+
+def _began(job: Job) -> datetime | None:
+    """From when on it costs, as far as its record tells: machines that boot cost already, those that wait do not."""
+    return job.created_at if job.last_job_run_id else None
+
+
+def _kept(record: Any) -> Job | None:
+    """As much of a record of ours as it takes not to lose the run."""
+    match record:
+        case {"id": str(job_id), "name": str(name)} if installation_of(name):
+            # It comes after all that can be read: of two runs under one key the other one is kept.
+            return Job(id=job_id, name=name, created_at=_LAST, state=State(current_state=UNREADABLE))
+        case _:
+            return None

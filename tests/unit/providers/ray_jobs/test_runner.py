@@ -1,0 +1,233 @@
+"""The runner as a process, in the folders that Ray would give it, with a stand-in for the trainer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import time
+from pathlib import Path
+
+from ftorch.providers.base import RunState
+from ftorch.providers.ray_jobs import status
+from ftorch.providers.ray_jobs.artifact import fetch
+from ftorch.providers.ray_jobs.inside.mirror import Mirror
+from ftorch.providers.ray_jobs.markers import markers
+from ftorch.providers.ray_jobs.store import UriFiles
+from unit.providers.ray_jobs.cluster import EARLIER, KEY, Node
+
+
+def _seen(node: Node, *, is_cancelled: bool = False) -> RunState:
+    told = node.status()
+    return status.ended(told, is_cancelled=is_cancelled, now=told.written_at).state
+
+
+def _checkpoint(folder: Path, step: int) -> None:
+    checkpoint = folder / "checkpoints" / f"checkpoint-{step}"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "adapter.bin").write_text(f"weights of step {step}")
+    (checkpoint / ".complete").write_text("{}")
+
+
+def test_a_run_trains_and_leaves_its_folder_among_the_sessions_logs(node: Node) -> None:
+    done = node.run()
+
+    assert done.returncode == 0, done.stdout
+    assert (node.folder() / "adapter" / "adapter_model.safetensors").exists()
+    assert _seen(node) is RunState.SUCCEEDED
+
+
+def test_markers_say_where_and_with_which_result(node: Node) -> None:
+    done = node.run()
+
+    started, ended = markers(done.stdout.splitlines(), KEY)
+    result = (node.folder() / "result.json").read_bytes()
+    assert (started.kind, started.folder) == ("started", f"ftorch/{KEY}")
+    assert (ended.kind, ended.exit_code, ended.sha256) == ("ended", 0, hashlib.sha256(result).hexdigest())
+
+
+def test_the_trainers_spec_names_what_this_node_has(node: Node) -> None:
+    node.run({"FTORCH_CHANGES": json.dumps({"max_duration_s": 77, "run_name": KEY})})
+
+    spec = node.job()
+    assert Path(spec["train_file"]).read_bytes() == (node.bundle.folder / "train.jsonl").read_bytes()
+    assert (spec["base_model"]["path"], spec["max_duration_s"], spec["run_name"]) == ("/bases/builtin:tiny", 77, KEY)
+
+
+def test_nothing_is_written_into_the_package_that_other_runs_share(node: Node) -> None:
+    before = sorted(node.package.rglob("*.json"))
+
+    node.run()
+
+    assert sorted(node.package.rglob("*.json")) == before
+
+
+def test_a_trainer_that_fails_gives_the_job_its_exit_code(node: Node) -> None:
+    done = node.run(fail="the loss is not a number")
+
+    assert done.returncode == 65
+    assert _seen(node) is RunState.FAILED
+
+
+def test_packages_that_are_missing_are_named(node: Node) -> None:
+    (node.package / "requirements.txt").write_text("trl>=1.16,<1.17\nno-such-package>=3\ntrl>=99\n")
+
+    done = node.run()
+
+    told = node.status().reading.last_event["message"]
+    assert done.returncode == 70
+    assert "no no-such-package>=3, trl>=99:" in told
+    assert "install: true" in told
+
+
+def test_a_base_model_that_cannot_be_had_is_named(node: Node) -> None:
+    done = node.run({"NO_BASE": "1"})
+
+    assert done.returncode == 1
+    assert "builtin:tiny failed: the Hub cannot be reached" in node.status().reading.last_event["message"]
+
+
+def test_a_job_that_is_stopped_lets_the_trainer_save(node: Node) -> None:
+    process = node.start(seconds=6)
+    for _ in range(1000):
+        if (node.folder() / "heartbeat.json").exists():
+            break
+        time.sleep(0.02)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(timeout=20) == 75
+    assert node.status().reading.last_event["event"] == "interrupted"
+    assert _seen(node, is_cancelled=True) is RunState.STOPPED
+
+
+def test_checkpoints_of_the_run_before_are_carried_on(node: Node) -> None:
+    _checkpoint(node.folder(EARLIER), 4)
+
+    node.run({"FTORCH_RESUME_FROM": EARLIER})
+
+    assert node.job()["resume_from"] == str(node.folder(EARLIER) / "checkpoints")
+
+
+def test_a_run_that_never_got_to_a_checkpoint_hands_on_the_one_before_it(node: Node) -> None:
+    first = "ft-bench1-01m853egkdvypddzfanrkc5c03"
+    _checkpoint(node.folder(first), 4)
+    node.folder(EARLIER).mkdir(parents=True)
+    (node.folder(EARLIER) / "status.json").write_text(json.dumps({"resume_from": first}))
+
+    node.run({"FTORCH_RESUME_FROM": EARLIER})
+
+    assert node.job()["resume_from"] == str(node.folder(first) / "checkpoints")
+
+
+def test_a_run_whose_forerunner_is_gone_begins_anew(node: Node) -> None:
+    done = node.run({"FTORCH_RESUME_FROM": EARLIER})
+
+    assert (done.returncode, node.job()["resume_from"]) == (0, None)
+
+
+def test_checkpoints_of_a_finished_training_are_dropped(node: Node) -> None:
+    _checkpoint(node.folder(), 4)
+
+    node.run()
+
+    assert not list(node.folder().glob("checkpoints/*"))
+
+
+def test_a_run_is_copied_to_the_output_uri(node: Node, tmp_path: Path) -> None:
+    uri = f"file://{tmp_path}/bucket"
+
+    done = node.run({"FTORCH_OUTPUT_URI": uri})
+
+    assert done.returncode == 0, done.stdout
+    copied = UriFiles(uri, KEY, "ray")
+    assert fetch(copied, KEY, tmp_path / "home", "ray").files
+    assert status.Status.parse(copied.read("status.json")) == node.status()
+    assert copied.read("job.json") is None
+
+
+def test_an_output_uri_that_cannot_be_written_is_no_success(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "bucket").write_text("a file where a folder should be")
+
+    done = node.run({"FTORCH_OUTPUT_URI": f"file://{tmp_path}/bucket"})
+
+    assert done.returncode == 74
+    assert "the copy to file://" in done.stdout
+
+
+def test_a_checkpoint_in_the_output_uri_is_brought_to_another_node(node: Node, tmp_path: Path) -> None:
+    bucket = tmp_path / "bucket"
+    _checkpoint(bucket / EARLIER, 4)
+    _checkpoint(bucket / EARLIER, 12)
+
+    node.run({"FTORCH_RESUME_FROM": EARLIER, "FTORCH_OUTPUT_URI": f"file://{bucket}"})
+
+    brought = node.folder() / "earlier" / "checkpoint-12"
+    assert node.job()["resume_from"] == str(node.folder() / "earlier")
+    assert (brought / "adapter.bin").read_text() == "weights of step 12"
+    assert (brought / ".complete").exists()
+
+
+def test_without_a_session_and_an_output_uri_nobody_could_read_the_run(node: Node, tmp_path: Path) -> None:
+    node.package = node.package.rename(tmp_path / "elsewhere")
+
+    done = node.run()
+
+    assert done.returncode == 70
+    assert "output_uri" in done.stdout
+
+
+class _Order:
+    """Which names a storage was given, in order."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self.names: list[str] = []
+        put = mirror._files.put_file
+
+        def noted(path: str, target: str) -> None:
+            self.names.append(target.rpartition(f"{KEY}/")[2])
+            put(path, target)
+
+        mirror._files.put_file = noted
+
+
+def test_what_others_wait_for_is_copied_last(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    _checkpoint(folder, 4)
+    (folder / "adapter").mkdir()
+    for name in ("status.json", "result.json", "events.jsonl", "adapter/weights"):
+        (folder / name).write_text("{}")
+    mirror = Mirror(f"memory://{tmp_path.name}")
+    order = _Order(mirror)
+
+    mirror.push(folder, KEY)
+
+    assert order.names[-3:] == ["checkpoints/checkpoint-4/.complete", "result.json", "status.json"]
+
+
+def test_only_what_is_new_is_copied_and_a_half_checkpoint_never(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    _checkpoint(folder, 4)
+    mirror = Mirror(f"memory://{tmp_path.name}")
+    mirror.push(folder, KEY)
+    order = _Order(mirror)
+    (folder / "events.jsonl").write_text("{}")
+    (folder / "checkpoints" / "checkpoint-8").mkdir()
+    (folder / "checkpoints" / "checkpoint-8" / "adapter.bin").write_text("half of it")
+
+    mirror.push(folder, KEY)
+
+    assert order.names == ["events.jsonl"]
+
+
+def test_a_checkpoint_that_was_dropped_is_dropped_there_too(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    _checkpoint(folder, 4)
+    mirror = Mirror(f"file://{tmp_path}/bucket")
+    mirror.push(folder, KEY)
+    (folder / "checkpoints" / "checkpoint-4" / ".complete").unlink()
+    (folder / "checkpoints" / "checkpoint-4" / "adapter.bin").unlink()
+
+    mirror.push(folder, KEY)
+
+    assert not [path for path in (tmp_path / "bucket").rglob("*") if path.is_file()]
