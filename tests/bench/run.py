@@ -14,6 +14,7 @@ Times are CPU seconds (user + system) of child processes, medians; wall times sa
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import platform
 import secrets
@@ -22,9 +23,12 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+# Not this folder, which Python puts first: it has a module with the name of Together's SDK.
+sys.path.remove(str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.lines import Line, cpu_s
@@ -46,37 +50,33 @@ def main() -> int:
         "--books", action="store_true", help="also reports over a million ledger entries; takes a minute"
     )
     chosen = parser.parse_args()
-    lines = start_up()
-    from bench.estimates import measure as measure_estimates
-
-    lines += measure_estimates(chosen.seed if chosen.seed is not None else secrets.randbelow(10**6))
-    if chosen.install:
-        lines += install_size()
-    if chosen.engine:
-        from bench.engine import measure as measure_engine
-
-        lines += measure_engine()
-    if chosen.fetch:
-        from bench.fetch import measure as measure_fetch
-
-        lines += measure_fetch()
-    if chosen.books:
-        from bench.books import measure as measure_books
-
-        lines += measure_books()
-    if chosen.together:
-        from bench.together import measure as measure_together
-
-        lines += measure_together()
-    if chosen.trainer:
-        from bench.trainer_ratio import measure
-
-        lines += measure()
+    lines: list[Line] = []
+    for section, measure in SECTIONS.items():
+        if section in _ALWAYS or getattr(chosen, section):
+            for line in measure(chosen):
+                print(line, flush=True)
+                lines.append(line)
     report(lines)
     return 0 if all(line.holds for line in lines) else 1
 
 
-def start_up() -> list[Line]:
+def _measured(module: str) -> Callable[[argparse.Namespace], list[Line]]:
+    """What a module of this folder measures. It is loaded then: the trainer's brings torch along."""
+
+    def measure(_chosen: argparse.Namespace) -> list[Line]:
+        found: list[Line] = importlib.import_module(f"bench.{module}").measure()
+        return found
+
+    return measure
+
+
+def estimates(chosen: argparse.Namespace) -> list[Line]:
+    from bench.estimates import measure
+
+    return measure(chosen.seed if chosen.seed is not None else secrets.randbelow(10**6))
+
+
+def start_up(_chosen: argparse.Namespace) -> list[Line]:
     """Ratios of CPU time, the commands interleaved with the baseline so that load hits both."""
     ftorch = str(Path(sys.executable).with_name("ftorch"))
     with tempfile.TemporaryDirectory() as home:
@@ -104,7 +104,7 @@ def start_up() -> list[Line]:
     ]
 
 
-def install_size() -> list[Line]:
+def install_size(_chosen: argparse.Namespace) -> list[Line]:
     """A fresh environment with the core only, without pip and setuptools themselves."""
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
@@ -135,6 +135,19 @@ def report(lines: list[Line]) -> None:
     table = "\n".join(["| what | measured | bar | | note |", "|---|---|---|---|---|", *map(str, lines)])
     print(f"{heading}\n{table}")
     PAGE.write_text(f"# Measurements\n\nWritten by `make bench`: {heading}.\n\n{table}\n")
+
+
+_ALWAYS = ("start_up", "estimates")
+SECTIONS: Mapping[str, Callable[[argparse.Namespace], list[Line]]] = {
+    "start_up": start_up,
+    "estimates": estimates,
+    "install": install_size,
+    "engine": _measured("engine"),
+    "fetch": _measured("fetch"),
+    "books": _measured("books"),
+    "together": _measured("together"),
+    "trainer": _measured("trainer_ratio"),
+}
 
 
 if __name__ == "__main__":
