@@ -29,7 +29,8 @@ from ftorch.schedule.scheduler import Scheduler
 from ftorch.schedule.start import Along, take_in
 from ftorch.schedule.states import State
 from ftorch.schedule.verbs import add
-from ftorch.store import OccurrenceRow, ScheduleRow, Store
+from ftorch.store import Store
+from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow
 from postgres import Server
 from unit.jobs.cloud import Cloud, CloudProvider
 from unit.schedule.reference import reference

@@ -6,7 +6,7 @@ is boot time, which counts the hours a laptop slept.
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def _boot_id() -> str:
     try:
         return f"boot-{_BOOT_ID.read_text().strip()}"
     except OSError:
-        return f"process-{secrets.token_hex(8)}"
+        return f"process-{os.urandom(8).hex()}"
 
 
 class SystemClock:

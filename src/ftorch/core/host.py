@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import platform
-import secrets
 
 from ftorch.core.files import write_text_once
 from ftorch.core.paths import Home
@@ -13,7 +13,7 @@ def host_id(home: Home) -> str:
     """The name, kept in the state folder. Two state folders on one host are two places, with files of their own."""
     path = home.ensure().root / "host.id"
     if not path.exists():
-        write_text_once(path, f"{platform.node() or 'localhost'}-{secrets.token_hex(3)}")
+        write_text_once(path, f"{platform.node() or 'localhost'}-{os.urandom(3).hex()}")
     return path.read_text()
 
 

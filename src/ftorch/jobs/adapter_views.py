@@ -12,7 +12,8 @@ from ftorch.core.errors import NotFinishedError
 from ftorch.jobs.receipt import read_receipt
 from ftorch.jobs.serving import find_version, in_service, label
 from ftorch.jobs.views import Spend, pick, spend_of
-from ftorch.store import JobRow, PromotionRow, Store, Transaction, VersionRow, schedule_sql
+from ftorch.store import JobRow, Store, Transaction, schedule_sql
+from ftorch.store.schedule_rows import PromotionRow, VersionRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from ftorch.jobs.notices import Notice, NoticeKind, tell
 from ftorch.jobs.pays import lifetime_of
 from ftorch.jobs.serving import in_service, label
 from ftorch.manifest.settings import load_settings
-from ftorch.store import PromotionRow, VersionRow, schedule_sql
+from ftorch.store import schedule_sql
+from ftorch.store.schedule_rows import PromotionRow, VersionRow
 
 log = structlog.get_logger()
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from ftorch.core.money import Money, exact
 from ftorch.jobs.context import Context
 from ftorch.manifest.notify import NoticeKind
-from ftorch.store import NoticeRow, Transaction, schedule_sql
+from ftorch.store import Transaction, schedule_sql
+from ftorch.store.schedule_rows import NoticeRow
 
 
 @dataclass(frozen=True, slots=True)

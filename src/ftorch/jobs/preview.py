@@ -19,7 +19,8 @@ from ftorch.jobs.plan import Picked, Resolved
 from ftorch.manifest.plan import Plan
 from ftorch.providers.base import Placement, PriceListed, Provider, Remarks
 from ftorch.providers.registry import entries, provider_class
-from ftorch.store import JobRow, ScheduleRow, Store, Transaction, schedule_sql, sql
+from ftorch.store import JobRow, Store, Transaction, schedule_sql, sql
+from ftorch.store.schedule_rows import ScheduleRow
 
 _DISCORDANCE = 0.15
 """Share of rows that only one of two models gets right, before anybody has seen them answer."""

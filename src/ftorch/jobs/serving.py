@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from ftorch.core.errors import UsageError
-from ftorch.store import JobRow, PromotionRow, Store, Transaction, VersionRow, schedule_sql, sql
+from ftorch.store import JobRow, Store, Transaction, schedule_sql, sql
+from ftorch.store.schedule_rows import PromotionRow, VersionRow
 
 LATEST = "@latest"
 KEPT, PROMOTED, REFUSED = "kept", "promoted", "refused"

@@ -13,7 +13,8 @@ from ftorch.core.host import host_id
 from ftorch.jobs.context import Context
 from ftorch.jobs.receipt import verify
 from ftorch.jobs.serving import KEPT, PROMOTED, SEE, folder_of, in_service, label, must_find
-from ftorch.store import JobRow, PromotionRow, Transaction, VersionRow, schedule_sql
+from ftorch.store import JobRow, Transaction, schedule_sql
+from ftorch.store.schedule_rows import PromotionRow, VersionRow
 
 GATE, PERSON, ROLLBACK = "gate", "person", "rollback"
 """How a version came into service."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from ftorch.core.clock import rfc3339
 from ftorch.core.errors import CredentialsError, UsageError
 from ftorch.manifest.notify import Notify
-from ftorch.store import NoticeRow
+from ftorch.store.schedule_rows import NoticeRow
 
 _PREFIX = "whsec_"
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})

@@ -10,7 +10,7 @@ from ftorch.core.money import Money, exact
 from ftorch.jobs.context import Context
 from ftorch.manifest.notify import NoticeKind, Notify
 from ftorch.notify.wire import RefusedError, send
-from ftorch.store import NoticeRow
+from ftorch.store.schedule_rows import NoticeRow
 
 _NOTHING = Money(Decimal(0))
 

@@ -21,7 +21,8 @@ from ftorch.manifest.notify import NoticeKind, Notify
 from ftorch.notify.jobs import Gatherer
 from ftorch.notify.messages import secrets_of
 from ftorch.notify.wire import LONGEST_WAIT, RefusedError, send
-from ftorch.store import DeliveryRow, NoticeRow, Transaction, schedule_sql
+from ftorch.store import Transaction, schedule_sql
+from ftorch.store.schedule_rows import DeliveryRow, NoticeRow
 
 _LEASE = timedelta(seconds=60)
 _FIRST_WAIT = timedelta(seconds=5)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ftorch.store import DeliveryRow, NoticeRow, Store, schedule_sql
+from ftorch.store import Store, schedule_sql
+from ftorch.store.schedule_rows import DeliveryRow, NoticeRow
 
 _SHOWN = 200
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ftorch.manifest.notify import Notify
 from ftorch.notify.messages import message
-from ftorch.store import NoticeRow
+from ftorch.store.schedule_rows import NoticeRow
 
 if TYPE_CHECKING:
     import httpx

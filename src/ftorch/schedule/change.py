@@ -10,7 +10,8 @@ from ftorch.core.money import Money
 from ftorch.jobs.context import Context
 from ftorch.jobs.notices import Notice, NoticeKind, tell
 from ftorch.schedule.states import ENDED, Reason, State
-from ftorch.store import OccurrenceRow, ScheduleRow, Transaction, schedule_sql
+from ftorch.store import Transaction, schedule_sql
+from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow
 
 
 def end(

@@ -30,7 +30,8 @@ from ftorch.manifest.evaluation import Eval, Gate
 from ftorch.manifest.schedule import Promote, Schedule
 from ftorch.schedule.change import end_in, news
 from ftorch.schedule.states import Reason, State
-from ftorch.store import JobRow, OccurrenceRow, ScheduleRow, Transaction, VersionRow, schedule_sql
+from ftorch.store import JobRow, Transaction, schedule_sql
+from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow, VersionRow
 
 _FEWEST_ROWS = 10
 _CONFIDENCE = 0.95

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ftorch.jobs.context import Context
-from ftorch.store import OccurrenceRow, ScheduleRow
+from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow
 
 
 @dataclass(frozen=True, slots=True)

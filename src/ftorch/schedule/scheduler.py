@@ -29,7 +29,8 @@ from ftorch.manifest.schedule import Schedule
 from ftorch.schedule.change import again, end, move, news, when_words
 from ftorch.schedule.states import Kind, Reason, State
 from ftorch.schedule.times import next_time, occurrences, passed
-from ftorch.store import OccurrenceRow, ScheduleRow, Transaction, schedule_sql
+from ftorch.store import Transaction, schedule_sql
+from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow
 
 _WORKERS = 2
 _SOON = timedelta(minutes=10)

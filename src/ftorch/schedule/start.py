@@ -26,7 +26,8 @@ from ftorch.schedule.allowance import limit_of
 from ftorch.schedule.change import end_in, news, when_words
 from ftorch.schedule.states import Kind, Reason, State
 from ftorch.schedule.triggers import Answer, Looked, ask
-from ftorch.store import JobRow, OccurrenceRow, ScheduleRow, Transaction, schedule_sql
+from ftorch.store import JobRow, Transaction, schedule_sql
+from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow
 
 _BY_HAND = Answer("asked by a person")
 _NOTHING = Money(Decimal(0))

@@ -12,7 +12,7 @@ from ftorch.core import cron
 from ftorch.core.clock import to_micros
 from ftorch.manifest.schedule import Schedule
 from ftorch.schedule.states import Kind, Reason, State
-from ftorch.store import OccurrenceRow
+from ftorch.store.schedule_rows import OccurrenceRow
 
 _MOST_AT_ONCE = 1000
 """Of a longer time in which nobody watched only the newest are noted: they are all that could be made up for."""

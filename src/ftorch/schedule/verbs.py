@@ -24,7 +24,8 @@ from ftorch.manifest.schema import Manifest
 from ftorch.schedule.states import Kind, Reason, ScheduleState, State
 from ftorch.schedule.times import next_time, occurrence_id
 from ftorch.schedule.triggers import Looked
-from ftorch.store import OccurrenceRow, ScheduleRow, Store, Transaction, schedule_sql
+from ftorch.store import Store, Transaction, schedule_sql
+from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow
 
 _SHOWN = 50
 _MICROSECOND = timedelta(microseconds=1)

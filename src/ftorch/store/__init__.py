@@ -21,7 +21,6 @@ from ftorch.store.rows import (
     OutcomeRow,
     RunRow,
 )
-from ftorch.store.schedule_rows import DeliveryRow, NoticeRow, OccurrenceRow, PromotionRow, ScheduleRow, VersionRow
 from ftorch.store.sqlite import SqliteStore
 from ftorch.store.transaction import IntegrityError, Transaction
 
@@ -29,7 +28,6 @@ __all__ = [
     "AssignmentRow",
     "BillRow",
     "CloseRow",
-    "DeliveryRow",
     "EstimateRow",
     "EvaluationRow",
     "EventRow",
@@ -37,16 +35,11 @@ __all__ = [
     "InvoiceRow",
     "JobRow",
     "LedgerRow",
-    "NoticeRow",
-    "OccurrenceRow",
     "OutcomeRow",
-    "PromotionRow",
     "RunRow",
-    "ScheduleRow",
     "SqliteStore",
     "Store",
     "Transaction",
-    "VersionRow",
     "open_store",
     "require_postgres",
 ]

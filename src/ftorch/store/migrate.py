@@ -9,20 +9,18 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
 from ftorch.core.errors import StoreError
 
 _LONGEST = "10min"
+_FOLDER = Path(__file__).parent / "migrations"
 
 
 def migrations() -> list[tuple[int, str]]:
     """(number, SQL text) of every migration in the package, in order."""
-    folder = files("ftorch.store") / "migrations"
-    found = [(int(entry.name[:4]), entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql")]
-    return sorted(found)
+    return sorted((int(path.name[:4]), path.read_text()) for path in _FOLDER.glob("*.sql"))
 
 
 def newest() -> int:

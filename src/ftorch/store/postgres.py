@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
@@ -27,7 +27,10 @@ from ftorch.store.base import Store
 from ftorch.store.migrate import migrate_postgres, postgres_version
 from ftorch.store.place import is_readable, redacted
 from ftorch.store.transaction import IntegrityError, Transaction
-from ftorch.store.writer import Group, Outcome, Writer
+from ftorch.store.writer import Writer
+
+if TYPE_CHECKING:
+    from ftorch.store.writer import Group, Outcome
 
 _OLDEST_SERVER = 13
 _CONNECT_S = 5

@@ -11,8 +11,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _GROUP = 500
 
@@ -37,8 +39,9 @@ class WritingConnection(Protocol):
 
 
 C = TypeVar("C", bound=WritingConnection)
-Outcome = tuple[Future[Any], Any, BaseException | None]
-Group = list[tuple[Callable[[C], Any], Future[Any]]]
+if TYPE_CHECKING:
+    Outcome = tuple[Future[Any], Any, BaseException | None]
+    Group = list[tuple[Callable[[C], Any], Future[Any]]]
 
 
 class Writer(Generic[C]):
@@ -64,6 +67,8 @@ class Writer(Generic[C]):
 
     def run(self, change: Callable[[C], Any]) -> Any:
         """Carry out one change; returns what it returned once it is on disk, raises what it raised."""
+        from concurrent.futures import Future  # noqa: PLC0415  4 ms that who only reads need not pay
+
         future: Future[Any] = Future()
         with self._lock:
             if self._thread is None or not self._thread.is_alive():

@@ -13,7 +13,8 @@ import pytest
 from ftorch.core.money import Money
 from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window
 from ftorch.jobs.billing.pull import pull
-from ftorch.store import NoticeRow, schedule_sql
+from ftorch.store import schedule_sql
+from ftorch.store.schedule_rows import NoticeRow
 from unit.jobs.cloud import NAME, CloudProvider
 from unit.jobs.desk import Desk
 

@@ -14,7 +14,7 @@ import pytest
 from ftorch.core.errors import CredentialsError, UsageError
 from ftorch.manifest.notify import NoticeKind, Notify
 from ftorch.notify.messages import message, secrets_of, signed
-from ftorch.store import NoticeRow
+from ftorch.store.schedule_rows import NoticeRow
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 HOOK = Notify(type="webhook", url="env:NEWS", secret="env:KEY")

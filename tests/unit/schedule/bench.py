@@ -25,7 +25,8 @@ from ftorch.manifest.plan import Plan
 from ftorch.schedule.retrain import Retrain
 from ftorch.schedule.scheduler import Scheduler
 from ftorch.schedule.verbs import add
-from ftorch.store import JobRow, NoticeRow, OccurrenceRow, SqliteStore, VersionRow, schedule_sql
+from ftorch.store import JobRow, SqliteStore, schedule_sql
+from ftorch.store.schedule_rows import NoticeRow, OccurrenceRow, VersionRow
 from unit.jobs import rows
 from unit.jobs.cloud import Cloud, CloudProvider
 from unit.jobs.test_receipt import adapter

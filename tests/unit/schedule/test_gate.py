@@ -15,7 +15,8 @@ from ftorch.manifest.evaluation import Eval, Gate
 from ftorch.manifest.plan import StartAdapter
 from ftorch.schedule.gate import trainings
 from ftorch.schedule.times import occurrence_id
-from ftorch.store import JobRow, OccurrenceRow, ScheduleRow, schedule_sql
+from ftorch.store import JobRow, schedule_sql
+from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow
 from unit.schedule.bench import Bench
 
 TRAIN = range(100, 160)

@@ -7,18 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from ftorch.store import (
-    DeliveryRow,
-    EventRow,
-    IntegrityError,
-    NoticeRow,
-    OccurrenceRow,
-    PromotionRow,
-    ScheduleRow,
-    Store,
-    VersionRow,
-    schedule_sql,
-)
+from ftorch.store import EventRow, IntegrityError, Store, schedule_sql
+from ftorch.store.schedule_rows import DeliveryRow, NoticeRow, OccurrenceRow, PromotionRow, ScheduleRow, VersionRow
 from unit.jobs import rows
 from unit.store.test_store import NOW
 

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 
 from ftorch.core.errors import StoreError
-from ftorch.store import SqliteStore, Store, VersionRow, open_store, schedule_sql
+from ftorch.store import SqliteStore, Store, open_store, schedule_sql
 from ftorch.store.migrate import migrations
+from ftorch.store.schedule_rows import VersionRow
 from postgres import Server
 from unit.jobs import rows
 
