@@ -33,7 +33,6 @@ INSTALLATION = "bench1"
 OTHER_INSTALLATION = "other1"
 SECRET = "hf-value-that-nobody-may-see"
 _SEND_WINDOW = timedelta(seconds=30)
-_IDS = Ids()
 
 
 class Bench(ABC):
@@ -58,6 +57,8 @@ class Bench(ABC):
         self.env = env
         self.hidden = [text for text in (SECRET, key) if text]
         self._orders: dict[str, RunOrder] = {}
+        # Its own: ids grow strictly, and those of another bench, whose clock was later, would be of a time to come.
+        self._ids = Ids()
 
     @abstractmethod
     def wait(self) -> None:
@@ -101,7 +102,7 @@ class Bench(ABC):
         raise AssertionError(f"the bundle never became ready: {staged.waiting_for}")
 
     def new_key(self, installation: str = INSTALLATION) -> str:
-        return run_key(installation, _IDS.ulid(self.clock.now()))
+        return run_key(installation, self._ids.ulid(self.clock.now()))
 
     def order(self, **changes: Any) -> RunOrder:
         """An order for the bench's plan under a fresh key."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from contract.modal_bench import ModalBench
+from contract.provider_contract import INSTALLATION
 from ftorch.core.errors import (
     BillNotEnabledError,
     CredentialsError,
 )
+from ftorch.core.ids import Ids, run_key
 from ftorch.costs.items import SpendSource, Window
 from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import RunState
@@ -70,6 +73,15 @@ def test_a_run_that_left_no_mark_is_found_by_what_it_cost(bench: ModalBench) -> 
     assert (seen.state, seen.retry_event) == (RunState.STOPPED, RetryEvent.CAPACITY)
     [item] = bench.provider.charges(found, [seen])
     assert item.amount.amount > 0
+
+
+def test_what_a_run_cost_is_found_although_our_clock_was_set_back_after_its_key_was_made(bench: ModalBench) -> None:
+    key = run_key(INSTALLATION, Ids().ulid(bench.clock.now() + timedelta(hours=3)))
+    ref = bench.submit(bench.order(key=key))
+    bench.advance(3)
+    bench.service.preempt(bench.sandbox(ref))
+
+    assert bench.provider.find([key])[key]
 
 
 def test_a_bill_that_the_plan_does_not_include_is_named(bench: ModalBench) -> None:

@@ -142,9 +142,12 @@ class Workspace:
     def costs(
         self, app: modal.App, start: datetime, now: datetime, operation: str, key: str | None = None
     ) -> Mapping[str, Decimal]:
-        """What runs have cost since `start` by their keys, as far as Modal tells; empty where it may not be asked."""
+        """What runs have cost since `start` by their keys, as far as Modal tells; empty where it may not be asked.
+
+        A `start` in the future is that of a key made before our clock was set back: both moments are looked at.
+        """
         total: dict[str, Decimal] = {}
-        since, end = _hour(start), _hour(now) + _HOUR
+        since, end = _hour(min(start, now)), _hour(max(start, now)) + _HOUR
         while since < end:
             until = min(end, since + _STATS_SPAN)
             for run, usd in self._stats(app, since, until, operation, key).items():
