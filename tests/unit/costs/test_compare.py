@@ -95,7 +95,7 @@ def test_charges_that_the_bill_has_covered_are_not_counted_twice(books: Store) -
     assert set(parts(compared(books)).values()) == {Decimal(0)}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(
     st.lists(
         st.tuples(

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftorch.core.money import Money
@@ -109,7 +109,6 @@ def test_a_crossover_under_growth_comes_sooner() -> None:
     st.integers(1, 40),
     st.sampled_from([None, "3", "7.5"]),
 )
-@settings(deadline=None)
 def test_the_lines_meet_at_the_crossover(calls: int, growth: str, cost: int, periods: int, every: str | None) -> None:
     terms = replace(
         TERMS,

@@ -79,7 +79,7 @@ def test_a_provisional_amount_that_is_billed_as_it_was_changes_its_kind(store: S
     assert sum(amounts(store)) == 1_500_000
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 20)), min_size=1, max_size=12))
 def test_the_sum_is_always_the_newest_amount(
     tmp_path_factory: pytest.TempPathFactory, readings: list[tuple[int, int]]

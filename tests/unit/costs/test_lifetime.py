@@ -153,7 +153,6 @@ amounts = st.decimals(min_value=0, max_value=10_000, places=4, allow_nan=False, 
 prices = st.decimals(min_value=0, max_value=1, places=6, allow_nan=False, allow_infinity=False)
 
 
-@settings(deadline=None)
 @given(amounts, prices, prices, st.integers(0, 10_000_000), st.integers(1, 60))
 def test_saving_is_the_difference_and_the_lines_meet_at_the_crossover(
     cost: Decimal, hosted: Decimal, serving: Decimal, calls: int, periods: int
@@ -171,7 +170,6 @@ def test_saving_is_the_difference_and_the_lines_meet_at_the_crossover(
         assert abs(hosted_then - tuned_then) <= Decimal("1e-15") * max(Decimal(1), hosted_then)
 
 
-@settings(deadline=None)
 @given(amounts, prices, prices)
 def test_the_verdict_flips_exactly_where_the_crossover_passes_half_the_horizon(
     cost: Decimal, hosted: Decimal, serving: Decimal
@@ -185,7 +183,7 @@ def test_the_verdict_flips_exactly_where_the_crossover_passes_half_the_horizon(
     assert (found.verdict is PayVerdict.PAYS) == (found.crossover.periods <= 12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(amounts)
 def test_twice_the_train_cost_is_twice_the_crossover(cost: Decimal) -> None:
     once = lifetime(block(), TrainCost(Money(cost), "t", is_assumed=True), GOOD, start=START).crossover

@@ -171,7 +171,7 @@ def _agrees(form: Format, content: list[bytes]) -> None:
     assert verdict(file, form, thorough=False) == verdict(file, form, thorough=True)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_the_fast_path_and_the_full_check_agree(data: st.DataObject) -> None:
     form, rows = data.draw(st.sampled_from(KINDS))

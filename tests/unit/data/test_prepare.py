@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftorch.core.errors import DataError
@@ -150,7 +150,7 @@ def test_a_dataset_that_changed_is_not_written(change: list[Row], tmp_path: Path
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(
     st.lists(
         st.fixed_dictionaries({"prompt": st.text(min_size=1, max_size=9), "completion": st.text(min_size=1)}),

@@ -78,7 +78,7 @@ def test_splits_are_disjoint_and_complete(validation: Any, tmp_path: Path) -> No
     assert (done.facts.train_rows, done.facts.validation_rows, done.facts.held_out_rows) == _counts(tmp_path / "out")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(copies=st.lists(st.sampled_from(["Ask {}", "ask {}?", " ASK  {} ", "“Ask {}”"]), min_size=2, max_size=4))
 def test_copies_of_a_prompt_never_straddle(copies: list[str]) -> None:
     for number in range(50):

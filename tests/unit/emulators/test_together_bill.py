@@ -202,7 +202,7 @@ def order(service: Service, *, epochs: int, rows: int, packing: bool) -> Job:
 _ACTS = st.sampled_from(["wait", "cancel", "error", "user_error", "refund", "limit"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     start_s=st.integers(3480, 3600).map(lambda second: second + 11 * 3600),
     epochs=st.integers(1, 20),
@@ -245,7 +245,7 @@ def _do(service: Service, job: Job, act: str) -> None:
             pass
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(looks=st.lists(st.integers(1, 4000), min_size=1, max_size=20))
 def test_a_line_that_was_seen_never_changes(looks: list[int]) -> None:
     clock = ManualClock()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftorch.core.clock import ManualClock
@@ -327,7 +327,7 @@ _PASSES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(number=st.integers(1, 6), passes=_PASSES)
 def test_an_answer_is_asked_for_once_and_no_cent_is_forgotten_whatever_is_cut_where(
     number: int, passes: list[tuple[list[Fault | None], Money | None, int | None, int, int]]

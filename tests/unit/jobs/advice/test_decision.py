@@ -149,7 +149,7 @@ def count_in(words: str) -> int:
 
 
 @given(st.integers(0, 400), st.integers(200, 400), st.sampled_from([0.5, 0.8, 0.93]))
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_answer_flips_exactly_at_the_printed_counts(tmp_path: Path, correct: int, rows: int, target: float) -> None:
     def of(right: int) -> Decision:
         measured = {"correct": right, "rows": rows, "source": "x"}

@@ -70,7 +70,7 @@ def ends_as(folder: Path, quarter: Quarter, order: Sequence[Step]) -> tuple[obje
         return standing(context.store), spent_by_run(context.store)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
 @given(seed=st.integers(0, 10**6), shuffle=st.integers(0, 10**6))
 def test_any_order_ends_in_the_truth(tmp_path_factory: pytest.TempPathFactory, seed: int, shuffle: int) -> None:
     quarter = draw(seed, jobs=6)
