@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from ftorch.core.clock import rfc3339
 from ftorch.core.errors import CredentialsError, UsageError
+from ftorch.core.net import is_loopback
 from ftorch.manifest.notify import Notify
 from ftorch.store.schedule_rows import NoticeRow
 
@@ -90,16 +90,9 @@ def _checked(url: str, channel: Notify) -> str:
     parts = urlsplit(url)
     if parts.scheme == "https" and parts.hostname:
         return url
-    if parts.scheme == "http" and parts.hostname and _is_loopback(parts.hostname):
+    if parts.scheme == "http" and parts.hostname and is_loopback(parts.hostname):
         return url
     raise UsageError(f"{channel.name}: the address is not an https:// URL", hint="http:// is for 127.0.0.1 alone")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _slack(notice: NoticeRow) -> dict[str, str]:

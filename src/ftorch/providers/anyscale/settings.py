@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from ftorch.core.errors import CredentialsError
+from ftorch.core.net import is_loopback
 from ftorch.manifest.credentials import missing
 
 TOKEN_VARIABLE, HOST_VARIABLE = "ANYSCALE_CLI_TOKEN", "ANYSCALE_HOST"
@@ -35,7 +37,18 @@ class Settings:
                 f"{TOKEN_VARIABLE} holds characters that no token of anyscale has",
                 hint="copy it again from https://console.anyscale.com/v2/api-keys",
             )
-        return cls(env.get(HOST_VARIABLE, "").strip() or _DEFAULT_HOST, token)
+        return cls(_checked(env.get(HOST_VARIABLE, "").strip() or _DEFAULT_HOST), token)
+
+
+def _checked(host: str) -> str:
+    """The token is a whole organisation's: it goes by https alone, but for an emulator on this machine."""
+    parts = urlsplit(host)
+    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        return host
+    raise CredentialsError(
+        f"{HOST_VARIABLE} is no https:// address, and {TOKEN_VARIABLE} would go there for everybody to read",
+        hint=f"set {HOST_VARIABLE} to {_DEFAULT_HOST}, or leave it out",
+    )
 
 
 def cookie(token: str) -> Mapping[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Self
 import httpx
 
 from ftorch.core.errors import CredentialsError
+from ftorch.core.net import is_loopback
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"  # noqa: S105  the name of a variable
@@ -39,7 +39,7 @@ class Settings:
             )
         host = _host(address)
         token = _token(env)
-        if token and address.startswith("http://") and not (_is_loopback(host) or env.get(PLAIN_VARIABLE) == "1"):
+        if token and address.startswith("http://") and not (is_loopback(host) or env.get(PLAIN_VARIABLE) == "1"):
             raise CredentialsError(
                 f"{TOKEN_VARIABLE} would go to {host} for everybody on the way to read: {address} is no https",
                 hint=f"reach the dashboard by https or an ssh tunnel, or set {PLAIN_VARIABLE}=1 in a network you trust",
@@ -55,6 +55,12 @@ def _host(address: str) -> str:
     if url.scheme not in ("http", "https") or not url.host:
         raise CredentialsError(
             f"{ADDRESS_VARIABLE} is {address!r}, which is no address of a dashboard", hint=f"set it to {_HINT}"
+        )
+    if url.userinfo or url.query or url.fragment:
+        # What stands there is not repeated: the address is kept with every run, and shown.
+        raise CredentialsError(
+            f"{ADDRESS_VARIABLE} holds more than an address: a name and password, a query or a fragment",
+            hint=f"set it to {_HINT}; a token belongs into {TOKEN_VARIABLE}",
         )
     return url.host
 
@@ -78,10 +84,3 @@ def _read(path: Path, *, is_asked_for: bool) -> str | None:
         raise CredentialsError(f"{TOKEN_FILE_VARIABLE} names {path}, and there is no such file") from None
     except OSError as error:
         raise CredentialsError(f"the token in {path} cannot be read: {error.strerror}") from error
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

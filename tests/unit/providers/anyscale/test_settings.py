@@ -59,3 +59,11 @@ def test_the_token_travels_as_a_cookie_and_does_not_show() -> None:
 
     assert cookie(settings.token) == {"Cookie": "cli_token=aph0_x"}
     assert "aph0_x" not in repr(settings)
+
+
+@pytest.mark.parametrize("host", ["http://console.example.com", "console.anyscale.com"])
+def test_the_token_goes_to_no_host_in_the_clear(host: str) -> None:
+    with pytest.raises(CredentialsError, match="no https") as caught:
+        Settings.from_env({"ANYSCALE_CLI_TOKEN": "sss_token", "ANYSCALE_HOST": host})
+
+    assert "sss_token" not in f"{caught.value} {caught.value.hint}"

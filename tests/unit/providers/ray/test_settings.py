@@ -22,6 +22,14 @@ def test_other_addresses_of_ray_are_refused_with_what_is_wanted(address: str) ->
     assert "http://127.0.0.1:8265" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("address", ["http://me:pa55word@head:8265", "https://head:8265?key=pa55word"])
+def test_an_address_with_a_password_in_it_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(CredentialsError, match="more than an address") as caught:
+        Settings.from_env({"RAY_ADDRESS": address})
+
+    assert "pa55word" not in f"{caught.value} {caught.value.hint}"
+
+
 def test_the_token_comes_in_rays_own_order(tmp_path: Path) -> None:
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("of-the-login\n")
