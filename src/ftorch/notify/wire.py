@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LONGEST_WAIT = timedelta(hours=3)
 _TIMEOUT_S = 10.0
 _GONE = 410
+_LONGEST_NUMBER = 9
+"""Digits of a Retry-After: more are longer than we wait in any case."""
 
 
 class RefusedError(Exception):
@@ -46,4 +48,6 @@ def send(channel: Notify, notice: NoticeRow, env: Mapping[str, str], now: dateti
 
 def _retry_after(answer: httpx.Response) -> timedelta | None:
     text = answer.headers.get("retry-after", "")
-    return min(timedelta(seconds=int(text)), LONGEST_WAIT) if text.isascii() and text.isdigit() else None
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return timedelta(seconds=min(int(text[:_LONGEST_NUMBER]), LONGEST_WAIT.total_seconds()))

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -40,6 +41,7 @@ _MOST_FAILURES = 40
 log = structlog.get_logger()
 
 Pool = Callable[[int, str], Executor]
+Value = TypeVar("Value")
 
 
 class Work(Protocol):
@@ -84,9 +86,9 @@ class Scheduler:
         now = self._context.clock.now()
         reader = self._context.store.read()
         for schedule in reader.many(ScheduleRow, schedule_sql.SCHEDULES_DUE, moment=now):
-            self._note(schedule, now)
+            _alone(partial(self._note, schedule, now), schedule.name)
         found = reader.many(OccurrenceRow, schedule_sql.OCCURRENCES_OPEN)
-        due_next = [self._follow(rows, now) for rows in _by_schedule(found)]
+        due_next = [_alone(partial(self._follow, rows, now), rows[0].schedule_id) for rows in _by_schedule(found)]
         next_micros = reader.scalar(schedule_sql.NEXT_TIME)
         due_next.append(None if next_micros is None else from_micros(int(next_micros)))
         # Read again: what has just moved on to be judged keeps a daemon that would leave.
@@ -204,7 +206,8 @@ class Scheduler:
             self._failed(schedule, row, error)
         except Exception as error:  # the outer edge of this thread: a bug is tried again, and told in the end
             log.exception("occurrence raised", schedule=schedule.name)
-            self._failed(schedule, row, FtorchError(f"{type(error).__name__}: {error}"))
+            # Its words may hold what no notice may show; they are in the log, which drops secrets.
+            self._failed(schedule, row, FtorchError(f"a bug in ftorch, {type(error).__name__}; see the daemon's log"))
         finally:
             with self._lock:
                 self._busy.discard(row.id)
@@ -231,6 +234,17 @@ class Scheduler:
 
 _FINAL = (InputError, CredentialsError, MissingExtraError, UsageError)
 """Errors that stay until a person has done something."""
+
+
+def _alone(look: Callable[[], Value], schedule: str) -> Value | None:
+    """One schedule that cannot be read, of another version perhaps, holds up no other."""
+    try:
+        return look()
+    except StoreError:
+        raise
+    except Exception:  # the outer edge of one schedule
+        log.exception("a schedule cannot be followed", schedule=schedule)
+        return None
 
 
 def _claim(row: OccurrenceRow) -> str:

@@ -153,7 +153,12 @@ def resume(context: Context, name: str) -> ScheduleView:
         now = context.clock.now()
         following = next_time(Schedule.model_validate_json(row.rule), now)
         changes = {"state": ScheduleState.ACTIVE.value, "watched_until": now, "next_at": following}
-        context.store.write(lambda tx: tx.change("schedules", row, **changes))
+
+        def change(tx: Transaction) -> None:
+            if fresh := tx.one(ScheduleRow, schedule_sql.SCHEDULE, id=row.id):
+                tx.change("schedules", fresh, **changes)
+
+        context.store.write(change)
     return show(context.store, name)
 
 
@@ -193,10 +198,13 @@ def next_times(expression: str, timezone: str, after: datetime, count: int) -> l
 
 def _set_state(context: Context, name: str, state: ScheduleState) -> None:
     """What waits for its turn waits in vain."""
-    row = named(context.store, name)
+    found = named(context.store, name)
     now = context.clock.now()
 
     def change(tx: Transaction) -> None:
+        # Read here: a daemon that notes a time meanwhile has moved the row on, and the word would be lost.
+        row = tx.one(ScheduleRow, schedule_sql.SCHEDULE, id=found.id)
+        assert row is not None
         tx.change("schedules", row, state=state.value)
         for waiting in tx.many(OccurrenceRow, schedule_sql.OCCURRENCES_OPEN):
             if waiting.schedule_id == row.id and waiting.state == State.WAITING:

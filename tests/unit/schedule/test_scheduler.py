@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from ftorch.core.errors import UsageError
-from ftorch.schedule.verbs import pause, remove, resume, schedules, show, trigger
+from ftorch.jobs.context import Context
+from ftorch.schedule.verbs import named, pause, remove, resume, schedules, show, trigger
+from ftorch.store import schedule_sql
+from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow
 from unit.schedule.bench import START, Bench
 
 
@@ -193,3 +198,35 @@ def test_what_may_pass_is_tried_again_later(bench: Bench) -> None:
     assert (waits.state, waits.failures) == ("waiting", 1)
     assert "cannot be read now" in waits.detail
     assert bench.occurrences()[0].state == "started"
+
+
+def test_a_schedule_that_cannot_be_read_holds_up_no_other(bench: Bench) -> None:
+    bench.write(*["yes"] * 40)
+    bench.add()
+    [good] = bench.context.store.read().many(ScheduleRow, schedule_sql.SCHEDULES)
+    bad = replace(good, id="00000000000000000000000000", name="bad", rule='{"of": "another version"}')
+    bench.context.store.write(lambda tx: tx.insert(schedule_sql.ADD_SCHEDULE, bad))
+
+    bench.clock.advance(3600)
+    bench.look()
+
+    found = bench.context.store.read().many(OccurrenceRow, schedule_sql.OCCURRENCES_OPEN)
+    assert [(row.schedule_id, row.state) for row in found] == [(good.id, "started")]
+
+
+@pytest.mark.parametrize("verb", [pause, remove])
+def test_a_word_about_a_schedule_is_not_lost_to_a_daemon_that_notes_a_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, verb: Callable[[Context, str], object]
+) -> None:
+    bench.write(*["yes"] * 40)
+    bench.add()
+    stale = named(bench.context.store, "support")
+    bench.clock.advance(3600)
+    bench.scheduler.tick()
+    monkeypatch.setattr("ftorch.schedule.verbs.named", lambda _store, _name: stale)
+
+    verb(bench.context, "support")
+
+    row = bench.context.store.read().one(ScheduleRow, schedule_sql.SCHEDULE, id=stale.id)
+    assert row is not None
+    assert row.state != "active"
