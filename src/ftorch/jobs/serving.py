@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ftorch.core.errors import UsageError
 from ftorch.store import JobRow, Store, Transaction, schedule_sql, sql
-from ftorch.store.schedule_rows import PromotionRow, VersionRow
+from ftorch.store.schedule_rows import OccurrenceRow, PromotionRow, VersionRow
 
 LATEST = "@latest"
 KEPT, PROMOTED, REFUSED = "kept", "promoted", "refused"
@@ -26,10 +26,20 @@ def in_service(tx: Transaction, name: str) -> VersionRow | None:
     return tx.one(VersionRow, schedule_sql.VERSION, name=name, number=last.number) if last else None
 
 
+def standing(tx: Transaction, version: VersionRow) -> VersionRow | None:
+    """What `name@latest` meant before this version came home: the one in service, else the newest not refused."""
+    if serving := in_service(tx, version.name):
+        return serving
+    known = tx.many(VersionRow, schedule_sql.VERSIONS)
+    earlier = [row for row in known if row.name == version.name and row.number < version.number]
+    return max((row for row in earlier if row.state != REFUSED), key=lambda row: row.number, default=None)
+
+
 def find_version(store: Store, reference: str) -> VersionRow | None:
     """The version meant by `name/3`, `name@latest`, a name, a job or a unique prefix of one; None: no such adapter.
 
-    Where nothing was promoted yet, a name means the newest adapter that no gate has refused.
+    Where nothing was promoted yet, a name means the newest adapter that no gate has refused, and that none has yet to
+    judge.
     """
     reader = store.read()
     if found := _NUMBERED.match(reference):
@@ -38,7 +48,8 @@ def find_version(store: Store, reference: str) -> VersionRow | None:
     if serving := in_service(reader, name):
         return serving
     known = reader.many(VersionRow, schedule_sql.VERSIONS)
-    named = [row for row in known if row.name == name and row.state != REFUSED]
+    unjudged = {row.job_id for row in reader.many(OccurrenceRow, schedule_sql.OCCURRENCES_OPEN)}
+    named = [row for row in known if row.name == name and row.state != REFUSED and row.job_id not in unjudged]
     begun = [row for row in known if row.job_id.startswith(name)] if name == reference and name else []
     return named[0] if named else begun[0] if len(begun) == 1 else None
 

@@ -24,7 +24,7 @@ from ftorch.jobs.frozen import keep, lines, print_of, prompts
 from ftorch.jobs.metrics import metrics_of
 from ftorch.jobs.notices import NoticeKind
 from ftorch.jobs.receipt import read_receipt
-from ftorch.jobs.serving import REFUSED, in_service, label
+from ftorch.jobs.serving import REFUSED, label, standing
 from ftorch.jobs.versions import GATE, put_into_service
 from ftorch.manifest.evaluation import Eval, Gate
 from ftorch.manifest.schedule import Promote, Schedule
@@ -57,7 +57,7 @@ def judge(context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow) ->
     reader = context.store.read()
     version = reader.one(VersionRow, schedule_sql.VERSION_OF_JOB, job_id=job.id)
     assert version is not None
-    serving = in_service(reader, job.name)
+    serving = standing(reader, version)
     rule = Schedule.model_validate_json(schedule.rule)
     try:
         judgement = _judged(context, job, serving, rule.promote)
@@ -158,7 +158,7 @@ def _promote(
     title = f"{label(version)} is in service" + (f" instead of {label(compared)}" if compared else "")
 
     def change(tx: Transaction) -> None:
-        now = in_service(tx, version.name)
+        now = standing(tx, version)
         if (now and now.number) != (compared and compared.number):
             # A person has put another one into service meanwhile: it is compared with that one, next time round.
             return

@@ -73,6 +73,42 @@ def test_the_first_adapter_goes_into_service_where_no_gate_is_asked(bench: Bench
     assert bench.notices()[0].kind == "promoted"
 
 
+def test_an_adapter_that_a_person_trained_is_compared_with_although_nobody_promoted_it(bench: Bench) -> None:
+    bench.add(promote={"no_worse_by": 0.05})
+    by_hand = bench.trained("a", train=range(1000, 1060), held_out=OLD)
+    bench.answers(by_hand, OLD, range(100))
+    bench.answers(by_hand, GROWN, range(130))
+
+    found = judged(bench, retrained(bench, ()))
+
+    latest = find_version(bench.context.store, "support@latest")
+    assert (found.state, latest and latest.job_id) == ("refused", by_hand.id)
+
+
+def test_an_adapter_that_waits_for_its_gate_is_not_the_latest(bench: Bench) -> None:
+    bench.add()
+    by_hand = bench.trained("a", train=range(1000, 1060), held_out=OLD)
+    job = retrained(bench, range(180))
+    [schedule] = bench.context.store.read().many(ScheduleRow, schedule_sql.SCHEDULES)
+    now = bench.clock.now()
+    row = OccurrenceRow(
+        id="1",
+        schedule_id=schedule.id,
+        fire_at=now,
+        kind="on_time",
+        state="judging",
+        job_id=job.id,
+        noted_at=now,
+        next_at=now,
+    )
+    bench.context.store.write(lambda tx: tx.insert(schedule_sql.ADD_OCCURRENCE, row))
+
+    latest = find_version(bench.context.store, "support@latest")
+
+    assert latest is not None
+    assert latest.job_id == by_hand.id
+
+
 def test_a_better_adapter_is_promoted(bench: Bench, old: JobRow) -> None:
     found = judged(bench, retrained(bench, range(180)))
 
