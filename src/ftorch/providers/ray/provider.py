@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, Self
+
+import structlog
 
 from ftorch.core.clock import Clock, SystemClock, from_micros
 from ftorch.core.errors import (
@@ -50,6 +53,8 @@ _FEW = 5
 """So many jobs are asked for one by one; for more, one list costs the cluster less."""
 _LONG_WAIT = timedelta(minutes=2)
 """A job that waits longer says what the cluster has."""
+
+log = structlog.get_logger()
 
 
 class RayProvider:
@@ -143,7 +148,11 @@ class RayProvider:
             return {}
         jobs = self._jobs([ref.key for ref in refs], "observe")
         is_few = len(refs) <= _FEW
-        seen = {ref: self._observation(jobs[ref.key], is_few=is_few) for ref in refs if ref.key in jobs}
+        seen: dict[RunRef, Observation] = {}
+        for ref in (one for one in refs if one.key in jobs):
+            # One whose storage does not answer now is asked again; it must not hide the others.
+            with suppress(ProviderUnavailableError):
+                seen[ref] = self._observation(jobs[ref.key], is_few=is_few)
         missing = [ref for ref in refs if ref.key not in jobs]
         if missing:
             session, now = api.version(self._http, "observe").session_name, self._clock.now()
@@ -225,9 +234,20 @@ class RayProvider:
     def _observation(self, job: api.Job, *, is_few: bool) -> Observation:
         state = readings.state_of(job)
         is_looked_into = state in ENDED or (is_few and state is RunState.RUNNING)
-        told = Status.parse(self._files(job, "observe").read("status.json")) if is_looked_into else None
+        told = self._told(job, state) if is_looked_into else None
         seen = readings.observation(job, told, self._clock.now())
         return self._waiting(job, seen) if state is RunState.QUEUED and is_few else seen
+
+    def _told(self, job: api.Job, state: RunState) -> Status | None:
+        """What the run itself has left. Where its storage may not be read from here, Ray's own word is all there is."""
+        try:
+            return Status.parse(self._files(job, "observe").read("status.json"))
+        except ProviderUnavailableError:
+            if state in ENDED:
+                raise
+        except (CredentialsError, RunRejectedError) as error:
+            log.warning("the run's folder may not be read from here", provider=self.name, error=error.message)
+        return None
 
     def _waiting(self, job: api.Job, seen: Observation) -> Observation:
         """A job that waits for long says what the cluster has."""

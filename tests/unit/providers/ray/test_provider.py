@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from contract.bucket import open_bucket
 from contract.ray_bench import RayBench
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import ProviderUnavailableError, RunRejectedError
@@ -288,3 +289,18 @@ def test_the_shape_of_an_order_is_not_changed_by_resuming_from_a_run_that_is_gon
     ref = bench.submit(bench.order(resume_from=gone))
 
     assert _order_of(emulator, ref.key)["runtime_env"]["env_vars"]["FTORCH_RESUME_FROM"] == gone.key
+
+
+@pytest.mark.parametrize("fault", ["is_denied", "is_down"])
+def test_a_storage_that_cannot_be_read_hides_no_other_run(bench: RayBench, tmp_path: Path, fault: str) -> None:
+    bucket = open_bucket("runs", tmp_path / "bucket")
+    far = bench.plan.model_copy(update={"options": {"ray": {"output_uri": "bucket://runs"}}})
+    hidden = bench.submit(bench.order(plan=far))
+    bench.until(RunState.RUNNING, hidden)
+    other = bench.submit()
+    bench.until(RunState.RUNNING, other)
+
+    setattr(bucket, fault, True)
+    seen = bench.provider.observe([hidden, other])
+
+    assert {ref: one.state for ref, one in seen.items()} == {hidden: RunState.RUNNING, other: RunState.RUNNING}
