@@ -19,7 +19,7 @@ from ftorch.manifest.schema import BaseModelRef, Resources
 from ftorch.providers.anyscale import machines, orders
 from ftorch.providers.anyscale.orders import Note
 from ftorch.providers.anyscale.provider import AnyscaleProvider
-from ftorch.providers.base import Placement, RunOrder, Staged
+from ftorch.providers.base import Placement, RunOrder, RunRef, Staged
 from unit.plans import plan
 
 KEY = "ft-bench1-01m853egkdvypddzfanrkc5c05"
@@ -49,6 +49,16 @@ def test_a_create_is_never_retried_by_anyscale_and_ends_in_time() -> None:
 
     assert body["config"]["max_retries"] == 0
     assert body["config"]["timeout_s"] == 3600 + 600
+
+
+@pytest.mark.parametrize(("workers", "goes_on"), [(1, True), (2, False)])
+def test_only_one_worker_goes_on_from_an_earlier_run(workers: int, goes_on: bool) -> None:
+    earlier = RunRef("anyscale", "org", KEY, "prodjob_1")
+    one = job(resources=Resources(gpu=("L4",), workers=workers))
+
+    body = orders.create_body(order(one, resume_from=earlier), "cpt")
+
+    assert ("FTORCH_RESUME_FROM" in body["config"]["runtime_env"]["env_vars"]) is goes_on
 
 
 def test_a_run_without_an_end_has_no_time_out() -> None:
