@@ -33,7 +33,7 @@ test-slow: install $(VENV)/cluster
 		--ignore=tests/oracle/test_ray_fleet.py --ignore=tests/oracle/test_ray_workers.py \
 		--ignore=tests/oracle/test_anyscale_workers.py
 
-# The six cells of the table are spread test by test: one file holds most of the work, and the longest tests come last.
+# The six cells of the table are spread test by test: one file holds most of the work.
 crash: install
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -p no:cacheprovider tests/crash --ignore-glob='*/test_lambda_*' --ignore-glob='*/test_modal_*'
 

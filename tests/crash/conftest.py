@@ -65,6 +65,16 @@ def hits(pytestconfig: pytest.Config) -> Hits:
     return _noted(pytestconfig)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that may take longest come first, or one process has them alone while the others have nothing left."""
+    items.sort(key=_longest_s, reverse=True)
+
+
+def _longest_s(item: pytest.Item) -> float:
+    limit = item.get_closest_marker("timeout")
+    return float(limit.args[0]) if limit else 0.0
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where the session is spread over processes, each hands its counts to the one that prints the table."""
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
