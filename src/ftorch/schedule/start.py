@@ -20,16 +20,19 @@ from ftorch.jobs.notices import Notice, NoticeKind
 from ftorch.jobs.plan import Resolved
 from ftorch.jobs.planner import Planner
 from ftorch.jobs.preview import PlanView
+from ftorch.jobs.states import CANCELLED, JobState
 from ftorch.manifest.load import load_manifest
+from ftorch.manifest.plan import Plan
 from ftorch.manifest.schedule import PeriodBudget, Schedule
 from ftorch.schedule.allowance import limit_of
 from ftorch.schedule.change import end_in, news, when_words
 from ftorch.schedule.states import Kind, Reason, State
 from ftorch.schedule.triggers import Answer, Looked, ask
-from ftorch.store import JobRow, Transaction, schedule_sql
+from ftorch.store import JobRow, Transaction, schedule_sql, sql
 from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow
 
 _BY_HAND = Answer("asked by a person")
+_MOST_FAILED = 2
 _NOTHING = Money(Decimal(0))
 _NO_LIMIT = PeriodBudget(limit=_NOTHING)
 
@@ -98,6 +101,11 @@ class Along:
 
 def _submit(context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow, looked: Looked, why: str) -> None:
     view: PlanView = looked.planner.view(looked.resolved)
+    is_by_itself = occurrence.kind != Kind.MANUAL and not looked.rule.always
+    if is_by_itself and (given_up := _given_up(context, view.plan)):
+        words = f"{why}; but {given_up}: `ftorch schedule trigger` tries again"
+        _skip(context, schedule, occurrence, looked.seen, words)
+        return
     # Opened as the engine will open it: what is missing is said with the occurrence, not by a job that cannot go on.
     context.open_provider(view.provider)
     context.secrets(view.plan)
@@ -110,6 +118,17 @@ def _submit(context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow, 
         # A person who asked by hand looks for the answer.
         news_of_it = None if occurrence.kind == Kind.MANUAL else told
         _skip(context, schedule, occurrence, looked.next_seen, words, news_of_it)
+
+
+def _given_up(context: Context, plan: Plan) -> str:
+    """Why this very plan is not trained once more by itself: the same data would be paid for at every time."""
+    known = context.store.read().many(JobRow, sql.JOBS_BY_NAME, name=plan.name)
+    jobs = [job for job in known if job.plan_hash == plan.hash]
+    cancelled = next((job.id for job in jobs if job.desired == CANCELLED), None)
+    failed = [job.id for job in jobs if job.state == JobState.FAILED]
+    if cancelled:
+        return f"job {cancelled} of this very plan was cancelled"
+    return f"jobs {' and '.join(failed)} of this very plan failed" if len(failed) >= _MOST_FAILED else ""
 
 
 def take_in(along: Along, resolved: Resolved, estimate: Estimate | None) -> JobRow | None:

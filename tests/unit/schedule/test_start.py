@@ -7,6 +7,7 @@ import json
 import fsspec
 import pytest
 
+from ftorch.schedule.verbs import trigger
 from unit.schedule.bench import MANIFEST, Bench
 
 LIFETIME = """\
@@ -91,6 +92,34 @@ def test_after_a_failed_job_the_same_data_is_tried_again(bench: Bench) -> None:
 
     assert bench.pass_hour().state == "started"
     assert len(bench.jobs()) == 2
+
+
+def test_the_same_data_that_failed_twice_spends_no_more_until_a_person_says_so(bench: Bench) -> None:
+    bench.add()
+    for _ in range(2):
+        bench.pass_hour()
+        bench.job_ends("failed")
+        bench.look()
+
+    given_up = bench.pass_hour()
+
+    assert (given_up.state, len(bench.jobs())) == ("skipped", 2)
+    assert "schedule trigger" in (given_up.detail or "")
+    bench.clock.advance(60)
+    trigger(bench.context, "support")
+    bench.look()
+    assert len(bench.jobs()) == 3
+
+
+def test_a_job_that_a_person_cancelled_is_not_started_again_by_the_schedule(bench: Bench) -> None:
+    bench.add()
+    bench.pass_hour()
+    [job] = bench.jobs()
+    bench.context.store.write(lambda tx: tx.update_job(job, desired="cancelled"))
+    bench.job_ends("cancelled")
+    bench.look()
+
+    assert (bench.pass_hour().state, len(bench.jobs())) == ("skipped", 1)
 
 
 def test_always_trains_the_same_rows_again(bench: Bench) -> None:
