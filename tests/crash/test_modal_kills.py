@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crash.test_kills import HOOK
-from e2e.modal_shell import ModalShell, modal_shell
+from e2e.modal_shell import ModalShell, example, modal_shell, small_hub
 from e2e.shell import kill, until
 from ftorch.emulators.modal.sandboxes import Status
 
@@ -29,22 +29,29 @@ KILLS = {
 }
 
 
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_hub(tmp_path_factory.mktemp("hub"))
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[ModalShell]:
-    with modal_shell(tmp_path) as made:
+def world(tmp_path: Path, hub: Path) -> Iterator[ModalShell]:
+    with modal_shell(tmp_path, hub) as made:
         yield made
 
 
+@pytest.mark.parametrize("manifest", ["modal-sft.yaml", "modal-dpo.yaml"])
 @pytest.mark.parametrize("order", KILLS.values(), ids=KILLS.keys())
-def test_a_killed_daemon_pays_one_sandbox(world: ModalShell, order: str) -> None:
+def test_a_killed_daemon_pays_one_sandbox(world: ModalShell, hub: Path, order: str, manifest: str) -> None:
     mark = world.shell.folder / "killed"
     crash = {"PYTHONPATH": str(HOOK), "FTORCH_CRASH": order, "FTORCH_CRASH_MARK": str(mark)}
 
-    world.shell.run("submit", "job.yaml", "--wait", "--yes", extra=crash)
-    done = world.shell.run("wait", "colours")
+    world.shell.run("submit", example(world.shell.folder, manifest), "--wait", "--yes", extra=crash)
+    done = world.shell.run("wait", world.job["id"])
 
     assert done.returncode == 0, done.stderr
     assert mark.exists(), f"nothing was killed: {order}"
+    assert world.generates(hub)
     assert world.the_sandbox.status is Status.SUCCESS
     assert world.shell.json("adapters", "verify", world.job["id"])["valid"]
     assert world.spent() == world.billed() > 0

@@ -25,6 +25,16 @@ _MANIFEST = MANIFEST.replace(
     "provider: {name: local}", "provider: {name: modal}\nresources: {gpu: T4, max_duration: 1h}"
 )
 
+_GENERATES = """
+import sys
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+base, adapter = sys.argv[1:]
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter)
+ids = AutoTokenizer.from_pretrained(base)("Where is my card?", return_tensors="pt")
+print("GENERATED", model.generate(**ids, max_new_tokens=4, do_sample=False).shape[1] - ids["input_ids"].shape[1])
+"""
+
 
 @dataclass
 class ModalShell:
@@ -61,6 +71,13 @@ class ModalShell:
     def files(self, pattern: str) -> list[Path]:
         """What is committed on the Volume."""
         return sorted(path for one in self.emulator.service.volumes.values() for path in one.root.glob(pattern))
+
+    def generates(self, hub: Path) -> bool:
+        """The adapter that came home loads on its base and answers."""
+        base = hub / "bases" / "tiny"
+        command = [sys.executable, "-c", _GENERATES, str(base), self.job["adapter"]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return "GENERATED 4" in done.stdout
 
     def lengthen(self) -> None:
         """A job that takes long enough to be disturbed: 200 steps, a checkpoint at every 20th."""
