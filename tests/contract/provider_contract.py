@@ -194,7 +194,7 @@ def _released(bench: Bench, ref: RunRef) -> bool:
 class CoreContract:
     """Every provider, whatever it trains on, and whatever it rents."""
 
-    def test_from_env_sends_nothing_and_closes_twice(self, bench: Bench) -> None:
+    def test_a_provider_that_nobody_used_closes_twice(self, bench: Bench) -> None:
         provider = type(bench.provider).from_env(bench.env)
 
         provider.close()

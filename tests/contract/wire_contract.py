@@ -253,6 +253,13 @@ class RangesContract(ResumeContract):
 class NetworkContract:
     """Every provider that works over a network, whatever answers there."""
 
+    def test_from_env_and_close_send_nothing(self, bench: WireBench) -> None:
+        before = bench.traffic()
+
+        type(bench.provider).from_env(bench.env).close()
+
+        assert bench.traffic() == before
+
     @pytest.mark.parametrize("fault", ANSWER_LOST)
     def test_a_lost_answer_is_unknown_and_the_run_is_found(self, bench: WireBench, fault: WireFault) -> None:
         order = bench.order()
