@@ -14,6 +14,7 @@ pytest.register_assert_rewrite(
     "contract.ray_bench",
     "contract.together_bench",
     "cluster.behaviour",
+    "crash.any_request",
 )
 
 # A busy machine is no fault of the code: how long an example takes is measured by the benches.
