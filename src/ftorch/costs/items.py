@@ -123,3 +123,28 @@ class Quote:
 def time_charge(rate_per_hour: Decimal, period: Window) -> Money:
     """What a machine costs for a window: rate x seconds / 3600, exact (the ledger rounds, once)."""
     return Money(rate_per_hour * period.seconds / 3600)
+
+
+def time_item(
+    source: SpendSource,
+    source_ref: str,
+    rate_per_hour: Decimal,
+    period: Window,
+    description: str,
+    *,
+    run_key: str | None = None,
+) -> LineItem:
+    """Time at a rate in USD per hour, as it is known at the period's end."""
+    return LineItem(
+        source=source,
+        source_ref=source_ref,
+        kind=EntryKind.PROVISIONAL,
+        amount=time_charge(rate_per_hour, period),
+        quantity=period.seconds,
+        unit="second",
+        unit_price=rate_per_hour / 3600,
+        period=period,
+        as_of=period.end,
+        description=description,
+        run_key=run_key,
+    )

@@ -31,7 +31,7 @@ from ftorch.core.errors import (
 from ftorch.core.files import sha256_file, write_text
 from ftorch.core.money import Money
 from ftorch.costs import budget, ledger
-from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window, time_charge
+from ftorch.costs.items import SpendSource, Window, time_item
 from ftorch.jobs.context import Context
 from ftorch.manifest.catalogue import canonical_id
 from ftorch.manifest.plan import Plan
@@ -218,22 +218,13 @@ def _book(context: Context, job: JobRow, plan: Plan, folder: Path, name: str) ->
     if rate is None:
         return windows
     here = platform.node() or "localhost"
+    words = f"evaluating {name} on {here} at the declared rate of {rate.amount} USD per hour"
     now = context.clock.now()
 
     def post(tx: Transaction) -> None:
         for window in windows:
-            item = LineItem(
-                source=SpendSource.DECLARED,
-                source_ref=f"evaluation/{folder.name}/{to_micros(window.start)}",
-                kind=EntryKind.PROVISIONAL,
-                amount=time_charge(rate.amount, window),
-                quantity=window.seconds,
-                unit="second",
-                unit_price=rate.amount / 3600,
-                period=window,
-                as_of=window.end,
-                description=f"evaluating {name} on {here} at the declared rate of {rate.amount} USD per hour",
-            )
+            reference = f"evaluation/{folder.name}/{to_micros(window.start)}"
+            item = time_item(SpendSource.DECLARED, reference, rate.amount, window, words)
             # Not under the host's name: a laptop changes it, and the same time would be booked again.
             account = context.installation
             payer = ledger.payer(tx, item, provider=_LOCAL, account=account) or job.id

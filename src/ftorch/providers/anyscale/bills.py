@@ -17,6 +17,7 @@ from ftorch.core.money import Money
 from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window
 from ftorch.providers.anyscale import api
 from ftorch.providers.anyscale.answers import Usage
+from ftorch.providers.anyscale.money import FEE_ALONE
 from ftorch.providers.http import Http
 
 _DAY = timedelta(days=1)
@@ -77,13 +78,10 @@ def _item(row: Usage, period: Window, is_hosted: bool, now: datetime) -> LineIte
         unit_price=None,
         period=period,
         as_of=now,
-        description=f"{_what(row)} on cluster {row.cluster_id}{'' if is_hosted else _FEE_ALONE}",
+        description=f"{_what(row)} on cluster {row.cluster_id}{'' if is_hosted else FEE_ALONE}",
         run_key=key,
         remote_id=row.job_id,
     )
-
-
-_FEE_ALONE = "; scope: platform_fee, its machines are on the bill of your own cloud"
 
 
 def _what(row: Usage) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -21,8 +20,8 @@ from ftorch.core.ids import installation_of
 from ftorch.costs.items import LineItem, Quote, Window
 from ftorch.manifest.plan import Plan
 from ftorch.providers.anyscale import api, bills, logs, machines, money, orders, records, storage, watching
-from ftorch.providers.anyscale.answers import Job
-from ftorch.providers.anyscale.capabilities import CAPABILITIES, CREATE_TIMEOUT_S
+from ftorch.providers.anyscale.answers import Job, Usage
+from ftorch.providers.anyscale.capabilities import CAPABILITIES, CREATE_TIMEOUT_S, SETTLE_LAG_S
 from ftorch.providers.anyscale.directory import Directory
 from ftorch.providers.anyscale.settings import TOKEN_VARIABLE, Settings, cookie
 from ftorch.providers.anyscale.watching import Watching
@@ -40,6 +39,7 @@ from ftorch.providers.base import (
     Staged,
 )
 from ftorch.providers.http import Http
+from ftorch.providers.late_records import charge, charge_as_seen
 from ftorch.providers.ray_jobs import artifact
 from ftorch.providers.ray_jobs.package import Layout, content_sha256, package
 from ftorch.providers.ray_jobs.store import UriFiles
@@ -186,10 +186,13 @@ class AnyscaleProvider:
         try:
             job = self._record(ref, "charges")
         except RunNotFoundError:
-            return money.charge_as_seen(ref.remote_id or ref.key, ref.key, history)
+            return charge_as_seen(money.subject(ref.remote_id or ref.key, ref.key), history)
         now = self._clock.now()
         seen = records.ended(job, None, now) if records.state(job) in ENDED else records.alive(job, None, now)
-        return money.charge(job.id, ref.key, seen, self._used(job), now)
+        rows = self._rows_of(job)
+        is_hosted = all(self._is_hosted(row.cloud_id) for row in rows)
+        run = money.subject(job.id, ref.key, is_hosted=is_hosted)
+        return charge(run, seen, seen.rate, money.used(rows), now=now, settle_lag_s=SETTLE_LAG_S)
 
     def owned(self, installation: str) -> Iterator[RunRef]:
         """All jobs that carry the installation's tag."""
@@ -223,12 +226,12 @@ class AnyscaleProvider:
             if records.state(api.job(self._http, job.id, operation="cancel")) not in ENDED:
                 raise
 
-    def _used(self, job: Job) -> Decimal | None:
-        """What the bill says of it so far; None where it may not be read."""
+    def _rows_of(self, job: Job) -> Sequence[Usage]:
+        """What the bill has of it so far; nothing where it may not be read."""
         now = self._clock.now()
         with suppress(BillNotEnabledError):
-            return money.used(bills.rows(self._http, min(job.created_at, now), now), job.id)
-        return None
+            return [row for row in bills.rows(self._http, min(job.created_at, now), now) if row.job_id == job.id]
+        return ()
 
     def _is_hosted(self, cloud_id: str) -> bool:
         """A cloud that is gone says nothing: its rows are told as they are."""

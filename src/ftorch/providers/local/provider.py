@@ -25,7 +25,7 @@ from ftorch.core.files import sync_folder, write_text
 from ftorch.core.host import host_id
 from ftorch.core.ids import installation_of
 from ftorch.core.paths import Home
-from ftorch.costs.items import EntryKind, LineItem, Quote, SpendSource, Window, time_charge
+from ftorch.costs.items import LineItem, Quote, SpendSource, Window, time_item
 from ftorch.manifest.plan import Plan
 from ftorch.providers import output
 from ftorch.providers.artifacts import copy_adapter
@@ -191,21 +191,8 @@ class LocalProvider:
         if seen.rate is None or seen.billable_from is None or seen.billable_to is None:
             return ()
         period = Window(seen.billable_from, max(seen.billable_to, seen.billable_from))
-        return (
-            LineItem(
-                source=SpendSource.DECLARED,
-                source_ref=f"{ref.key}/time",
-                kind=EntryKind.PROVISIONAL,
-                amount=time_charge(seen.rate, period),
-                quantity=period.seconds,
-                unit="second",
-                unit_price=seen.rate / 3600,
-                period=period,
-                as_of=seen.billable_to,
-                description=f"training on {ref.account} at the declared rate of {seen.rate} USD per hour",
-                run_key=ref.key,
-            ),
-        )
+        words = f"training on {ref.account} at the declared rate of {seen.rate} USD per hour"
+        return (time_item(SpendSource.DECLARED, f"{ref.key}/time", seen.rate, period, words, run_key=ref.key),)
 
     def owned(self, installation: str) -> Iterator[RunRef]:
         """The run folders that carry the installation's mark."""

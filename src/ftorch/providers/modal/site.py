@@ -28,7 +28,9 @@ from ftorch.providers.base import (
     Staged,
     StagedContent,
 )
+from ftorch.providers.late_records import charge, charge_as_seen
 from ftorch.providers.modal import artifact, bills, content, machines, money, names, orders, readings
+from ftorch.providers.modal.capabilities import SETTLE_LAG_S
 from ftorch.providers.modal.cargo import cargo
 from ftorch.providers.modal.image import Images
 from ftorch.providers.modal.logs import Logs
@@ -145,10 +147,11 @@ class Site:
     def charges(self, ref: RunRef, history: Sequence[Observation]) -> Sequence[LineItem]:
         seen = self.observe([ref]).get(ref)
         if seen is None or seen.state is RunState.ABSENT:
-            return money.charge_as_seen(ref.key, history)
+            return charge_as_seen(money.subject(ref.key), history)
         mark, now = self._mark(ref, "charges"), self._clock.now()
         recorded = self._workspace.cost_of(mark, seen.billable_from, now, "charges")
-        return money.charge(ref.key, seen, self._rate(mark), recorded, now)
+        run = money.subject(ref.key)
+        return charge(run, seen, self._rate(mark), recorded, now=now, settle_lag_s=SETTLE_LAG_S)
 
     def line_items(self, window: Window) -> Iterator[LineItem]:
         def shares(app_id: str, hour: datetime) -> Mapping[str, Decimal]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window, time_charge
+from ftorch.costs.items import LineItem, SpendSource, Window, time_item
 from ftorch.providers.base import Observation, RunRef
 
 
@@ -11,16 +11,5 @@ def charge(ref: RunRef, seen: Observation) -> LineItem:
     assert seen.rate is not None
     assert seen.billable_from is not None
     period = Window(seen.billable_from, max(seen.billable_to or seen.observed_at, seen.billable_from))
-    return LineItem(
-        source=SpendSource.DECLARED,
-        source_ref=f"{ref.key}/time",
-        kind=EntryKind.PROVISIONAL,
-        amount=time_charge(seen.rate, period),
-        quantity=period.seconds,
-        unit="second",
-        unit_price=seen.rate / 3600,
-        period=period,
-        as_of=period.end,
-        description=f"training on a Ray cluster at the declared rate of {seen.rate} USD per hour",
-        run_key=ref.key,
-    )
+    words = f"training on a Ray cluster at the declared rate of {seen.rate} USD per hour"
+    return time_item(SpendSource.DECLARED, f"{ref.key}/time", seen.rate, period, words, run_key=ref.key)

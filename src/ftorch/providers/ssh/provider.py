@@ -24,7 +24,7 @@ from ftorch.core.errors import (
 )
 from ftorch.core.ids import installation_of
 from ftorch.core.paths import Home
-from ftorch.costs.items import EntryKind, LineItem, Quote, SpendSource, Window, time_charge
+from ftorch.costs.items import LineItem, Quote, SpendSource, Window, time_item
 from ftorch.manifest.plan import Plan
 from ftorch.providers import output
 from ftorch.providers.base import (
@@ -165,21 +165,8 @@ class SshProvider:
             return ()
         end = seen.billable_to or seen.observed_at
         period = Window(seen.billable_from, max(end, seen.billable_from))
-        return (
-            LineItem(
-                source=SpendSource.DECLARED,
-                source_ref=f"{ref.key}/time",
-                kind=EntryKind.PROVISIONAL,
-                amount=time_charge(seen.rate, period),
-                quantity=period.seconds,
-                unit="second",
-                unit_price=seen.rate / 3600,
-                period=period,
-                as_of=period.end,
-                description=f"training by ssh at the declared rate of {seen.rate} USD per hour",
-                run_key=ref.key,
-            ),
-        )
+        words = f"training by ssh at the declared rate of {seen.rate} USD per hour"
+        return (time_item(SpendSource.DECLARED, f"{ref.key}/time", seen.rate, period, words, run_key=ref.key),)
 
     def owned(self, installation: str) -> Iterator[RunRef]:
         """The run folders with the installation's mark, on every machine that was ever used."""

@@ -360,6 +360,21 @@ def test_a_run_is_charged_by_its_time_and_then_by_the_rows_of_its_job(
     assert recorded.amount.amount == emulator.service.truth(bench.job(ref))
 
 
+@pytest.mark.parametrize(("cloud", "says_so"), [("hosted", False), ("tiny-aws", True)])
+def test_in_a_cloud_of_ones_own_the_line_says_that_it_is_the_fee_alone(
+    bench: AnyscaleBench, clock: ManualClock, cloud: str, says_so: bool
+) -> None:
+    options(bench, cloud=cloud)
+    ref = bench.submit()
+    bench.finish(ref)
+    clock.advance(4 * _DAY_S)
+
+    [item] = bench.provider.charges(ref, ())
+
+    assert item.source is SpendSource.RUN_RECORD
+    assert ("scope: platform_fee" in item.description) is says_so
+
+
 def test_a_bill_of_which_only_a_part_is_there_is_not_taken_for_the_whole(
     bench: AnyscaleBench, clock: ManualClock
 ) -> None:
