@@ -24,6 +24,10 @@ def stray(desk: Desk, installation: str = OURS) -> Remote:
     return desk.cloud.create(run_key(installation, Ids().ulid(desk.clock.now())))
 
 
+_UNSEEN_S = 2000.0
+"""Longer than it takes to close a job, with all the chance there is in its pauses, and than a sweep is away."""
+
+
 def reaped(desk: Desk, *, yes: bool = False) -> ReapReport:
     return reap(desk.context, [NAME], is_asked=True, yes=yes)
 
@@ -41,14 +45,14 @@ def closed_unseen(desk: Desk, *, daemon_leaves: bool = True) -> str:
     A daemon that stays sweeps too, now and then, and may be quicker than the person.
     """
     desk.cloud.faults = ["lost after create"]
-    desk.cloud.hidden_until = desk.clock.now() + timedelta(seconds=200)
+    desk.cloud.hidden_until = desk.clock.now() + timedelta(seconds=_UNSEEN_S)
     job = desk.submit()
     desk.run_until(lambda: bool(desk.cloud.runs))
     ask_cancel(desk.context, job)
     desk.finish(job)
     if daemon_leaves:
         desk.engine.close()
-    desk.clock.advance(200)
+    desk.clock.advance(_UNSEEN_S)
     return job
 
 

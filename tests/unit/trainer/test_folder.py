@@ -110,5 +110,5 @@ def test_only_the_first_worker_writes(tmp_path: Path) -> None:
 
 
 def test_lock_that_is_no_open_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="no open file"), Folder(tmp_path).locked({"FTORCH_LOCK_FD": "99"}):
+    with pytest.raises(SpecError, match="no open file"), Folder(tmp_path).locked({"FTORCH_LOCK_FD": str(2**30)}):
         pass
