@@ -66,7 +66,7 @@ class Daemon:
         """Lead and work. Raises UsageError when another daemon leads this installation."""
         share_heap()
         redactor = logging.configure(file=self._context.home.daemon_log, secrets=secret_values(self._context.env))
-        self._context = replace(self._context, conceal=redactor.conceal)
+        self._context = replace(self._context, redactor=redactor)
         try:
             self._work_while_needed()
         finally:

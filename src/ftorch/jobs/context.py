@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,6 +11,7 @@ from ftorch.core.errors import CredentialsError, StoreError
 from ftorch.core.host import is_here
 from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
+from ftorch.core.redact import Redactor
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.settings import Cap
 from ftorch.providers.base import Provider
@@ -18,10 +19,6 @@ from ftorch.store import EventRow, JobRow, RunRow, Store, Transaction
 
 _FIRST_WAIT = timedelta(seconds=2)
 _LONGEST_WAIT = timedelta(minutes=10)
-
-
-def _nobody_listens(_secrets: Collection[str]) -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +33,8 @@ class Context:
     env: Mapping[str, str] = field(repr=False)
     open_provider: Callable[[str], Provider]
     """One provider object per name, made once and kept."""
-    conceal: Callable[[Collection[str]], None] = _nobody_listens
-    """Told every secret that a step is given, before it has it: the log must not show it."""
+    redactor: Redactor = field(default_factory=Redactor, repr=False, compare=False)
+    """Told every secret that a step is given, before it has it: no log and no notice may show it."""
     caps: Sequence[Cap] = ()
     _accounts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _first_looks: dict[str, Reading] = field(default_factory=dict, repr=False, compare=False)
@@ -83,7 +80,7 @@ class Context:
                 hint="set them in the environment or in ./.env, then submit again",
             )
         values = {name: self.env[place] for name, place in places.items()}
-        self.conceal(values.values())
+        self.redactor.conceal(values.values())
         return values
 
     def reading(self) -> Reading:

@@ -28,12 +28,15 @@ class Notice:
 
 
 def tell(context: Context, tx: Transaction, notice: Notice) -> None:
-    """Keep a notice with the change it is about. A subject that was told of already is not told again."""
+    """Keep a notice with the change it is about, without secrets in its words: it leaves this machine, and words of
+    providers and of trainers are in it. A subject that was told of already is not told again.
+    """
     now = context.clock.now()
+    clean = context.redactor.text
     body = {
-        "title": notice.title,
-        "text": notice.text,
-        "hint": notice.hint,
+        "title": clean(notice.title),
+        "text": clean(notice.text),
+        "hint": clean(notice.hint),
         "dollars": {name: _money(amount) for name, amount in notice.dollars.items()},
         "about": {"installation": context.installation, "job": notice.job_id, **notice.about},
     }

@@ -62,7 +62,7 @@ class Teller:
         self._lock = threading.Lock()
         self.progressed: Callable[[], object] = lambda: None
         for channel in channels:
-            context.conceal(secrets_of(channel, context.env))
+            context.redactor.conceal(secrets_of(channel, context.env))
 
     def tick(self) -> Outlook:
         """One pass: events become notices, notices deliveries, and deliveries are sent. All but reading in a thread."""

@@ -72,6 +72,17 @@ def test_a_notice_is_sent_once_and_noted(context: Context, receiver: Receiver) -
     assert view.deliveries[0].sent_at is not None
 
 
+def test_no_notice_shows_a_secret(context: Context, receiver: Receiver) -> None:
+    context.redactor.conceal(["wandb-123"])
+    words = Notice(NoticeKind.FAILED, "s", "failed", text="login wandb-123 refused", hint="curl -H 'Bearer abcdef123'")
+
+    context.store.write(lambda tx: tell(context, tx, words))
+    teller(context).tick()
+
+    [told] = receiver.of("failed")
+    assert (told["text"], told["hint"]) == ("login [redacted] refused", "curl -H 'Bearer [redacted]'")
+
+
 def test_a_subject_is_told_once_whoever_says_it_again(context: Context, receiver: Receiver) -> None:
     news(context)
     news(context)
