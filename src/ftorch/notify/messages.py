@@ -87,7 +87,10 @@ def _secret(place: str, channel: Notify, env: Mapping[str, str]) -> str:
 
 def _checked(url: str, channel: Notify) -> str:
     """News of money goes in the clear over the loopback alone. The address itself is not shown: it is a secret."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme == "https" and parts.hostname:
         return url
     if parts.scheme == "http" and parts.hostname and is_loopback(parts.hostname):

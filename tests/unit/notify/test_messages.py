@@ -74,7 +74,9 @@ def test_a_secret_that_is_not_set_is_named_by_its_place() -> None:
         message(HOOK, notice(), {"NEWS": ENV["NEWS"]}, NOW)
 
 
-@pytest.mark.parametrize("url", ["http://example.com/news", "ftp://example.com", "example.com", "http://10.0.0.1/"])
+@pytest.mark.parametrize(
+    "url", ["http://example.com/news", "ftp://example.com", "example.com", "http://10.0.0.1/", "https://[bad"]
+)
 def test_an_address_in_the_clear_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(UsageError, match="not an https:// URL") as caught:
         message(HOOK, notice(), {**ENV, "NEWS": url}, NOW)
