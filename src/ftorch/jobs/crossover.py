@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import structlog
 
@@ -36,7 +37,7 @@ def _note(context: Context, name: str, today: date) -> bool:
     if first is None or version is None or job is None:
         return False
     try:
-        folder = context.home.root
+        folder = Path(job.manifest_path).parent
         prices = load_settings(folder, context.env).prices
         report = lifetime_of(context.store, job.id, folder, start=first.at.date(), own_prices=prices)
     except FtorchError as error:

@@ -50,6 +50,21 @@ def test_it_is_told_on_the_day_and_not_before_and_once(bench: Bench) -> None:
     assert "support has paid for itself: the lines met on 2026-11-05" in body["title"]
 
 
+def test_the_prices_beside_the_manifest_count(bench: Bench) -> None:
+    for folder, price in ((bench.folder, "9.00"), (bench.context.home.root, "0.01")):
+        (folder / "ftorch.toml").write_text(
+            f"[prices.hosted.house]\ninput = '0.01 USD'\noutput = '{price} USD'\nsource = 'a'\ndate = 2026-07-01\n"
+        )
+    hosted = {"model": "house", "input_tokens": 1000, "output_tokens": 400}
+    block = Lifetime.model_validate(lifetime().model_dump(mode="json", by_alias=True) | {"hosted": hosted})
+    job = bench.trained("a", train=range(10), held_out=range(10, 20), lifetime=block)
+    entry = rows.charge(job_id=job.id, amount_micro=90_000_000)
+    bench.context.store.write(lambda tx: tx.add_entry(entry))
+    promote(bench.context, "support/1")
+
+    assert note_crossovers(bench.context, bench.clock.now().date() + timedelta(days=30)) == ["support"]
+
+
 def test_without_a_lifetime_or_before_it_serves_there_is_nothing_to_tell(bench: Bench) -> None:
     bench.trained("a", train=range(10), held_out=range(10, 20))
     bench.trained("b", train=range(10), held_out=range(10, 20), lifetime=lifetime())
