@@ -100,7 +100,7 @@ def _looks(context: Context, job: JobRow, serving: VersionRow | None, rule: Prom
         return
     old = context.store.job(serving.job_id)
     assert old is not None
-    seen = {found for one in (*trainings(context, job), *trainings(context, old)) for found in prompts(one / TRAIN)}
+    seen = {found for one in (*trainings(context, job), *trainings(context, old)) for found in prompts(_there(one))}
     pools = [_unseen(Path(one.dataset) / HELD_OUT, seen) for one in (job, old)]
     # Both adapters answer all of them in one go; a dataset that has not grown has one pool.
     everything = keep(context.home, dict.fromkeys(row for pool in pools for row in pool))
@@ -133,6 +133,15 @@ def _unseen(path: Path, seen: set[int]) -> list[bytes]:
     return rows
 
 
+def _there(dataset: Path) -> Path:
+    """The rows of a training. Raises DataError where they are gone: nobody can tell then what it has seen."""
+    rows = dataset / TRAIN
+    if not rows.is_file():
+        words = "the rows that an adapter was trained on are not here: nobody can tell which rows it has not seen"
+        raise DataError([Fault(words, file=str(rows), key="dataset")])
+    return rows
+
+
 def trainings(context: Context, job: JobRow) -> Iterator[Path]:
     """The frozen datasets that have gone into an adapter: its own, and those of the adapters it was started from."""
     yield Path(job.dataset)
@@ -158,9 +167,7 @@ def _promote(
     title = f"{label(version)} is in service" + (f" instead of {label(compared)}" if compared else "")
 
     def change(tx: Transaction) -> None:
-        now = standing(tx, version)
-        if (now and now.number) != (compared and compared.number):
-            # A person has put another one into service meanwhile: it is compared with that one, next time round.
+        if not _still_stands(tx, version, compared):
             return
         told = news(
             NoticeKind.PROMOTED,
@@ -191,6 +198,8 @@ def _refuse(
     title = f"{label(version)} was refused: {reason.replace('_', ' ')}{stays}"
 
     def change(tx: Transaction) -> None:
+        if not _still_stands(tx, version, compared):
+            return
         told = news(
             NoticeKind.REFUSED,
             schedule,
@@ -206,6 +215,12 @@ def _refuse(
             tx.add_event(context.event(version.job_id, None, "refused", words))
 
     context.store.write(change)
+
+
+def _still_stands(tx: Transaction, version: VersionRow, compared: VersionRow | None) -> bool:
+    """False: a person has put another one into service meanwhile; it is compared with that one, next time round."""
+    now = standing(tx, version)
+    return (now and now.number) == (compared and compared.number)
 
 
 def _about(version: VersionRow, compared: VersionRow | None) -> dict[str, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -196,6 +197,17 @@ def test_what_an_adapter_was_started_from_counts_as_its_training(bench: Bench, o
     assert [path.name for path in trainings(bench.context, job)] == ["b", "a"]
 
 
+def test_where_the_rows_of_a_training_are_gone_nobody_can_tell(bench: Bench, old: JobRow) -> None:
+    start = StartAdapter(path=str(old.adapter), sha256="0" * 64)
+    job = retrained(bench, GROWN, from_adapter=start)
+    (Path(old.dataset) / "train.jsonl").unlink()
+
+    found = judged(bench, job)
+
+    assert (found.state, found.reason, serving(bench)) == ("refused", "not_comparable", "support/1")
+    assert "the rows that an adapter was trained on are not here" in found.detail
+
+
 def test_the_manifests_own_gate_must_pass_as_well(bench: Bench, old: JobRow) -> None:
     asked = Eval(compare_to=(), gate=Gate(primary="exact_match", at_least=0.95))
 
@@ -272,15 +284,23 @@ def test_an_adapter_is_listed_with_its_lineage(bench: Bench, old: JobRow) -> Non
     assert newest.lineage.code
 
 
+@pytest.mark.parametrize(
+    ("right", "others", "becomes", "serves"),
+    [
+        # Better than the old one, and worse than what a person has put there meanwhile; and the other way round.
+        (180, 200, "refused", "support/2"),
+        (60, 20, "promoted", "support/3"),
+    ],
+)
 def test_a_person_who_changes_what_serves_while_it_is_judged_has_the_word(
-    bench: Bench, old: JobRow, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, old: JobRow, monkeypatch: pytest.MonkeyPatch, right: int, others: int, becomes: str, serves: str
 ) -> None:
     from ftorch.schedule import gate
 
     other = bench.trained("x", train=range(1000, 1060), held_out=OLD)
-    bench.answers(other, OLD, OLD)
-    bench.answers(other, GROWN, GROWN)
-    job = retrained(bench, range(180))
+    bench.answers(other, OLD, range(others))
+    bench.answers(other, GROWN, range(others))
+    job = retrained(bench, range(right))
     real = gate._judged
 
     def and_meanwhile(*arguments: object) -> object:
@@ -292,5 +312,4 @@ def test_a_person_who_changes_what_serves_while_it_is_judged_has_the_word(
     monkeypatch.setattr(gate, "_judged", and_meanwhile)
     found = judged(bench, job)
 
-    # Better than the old one, and worse than what a person has put there meanwhile.
-    assert (found.state, serving(bench)) == ("refused", "support/2")
+    assert (found.state, serving(bench)) == (becomes, serves)
