@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -75,6 +76,13 @@ def news(
         dollars=dollars or {},
         about={"schedule": schedule.name, "occurrence": rfc3339(occurrence.fire_at), **(about or {})},
     )
+
+
+def forgotten(seen: str) -> str:
+    """What was seen, as text, after the job that came of it ended without an adapter: the hosted model's change still
+    waits for one. The data needs no word: a job that failed is not what was trained last.
+    """
+    return json.dumps({"hosted": json.loads(seen).get("hosted_before")})
 
 
 def again(context: Context, occurrence: OccurrenceRow) -> OccurrenceRow | None:

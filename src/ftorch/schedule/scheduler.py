@@ -27,7 +27,7 @@ from ftorch.jobs.notices import NoticeKind
 from ftorch.jobs.rights import Rights
 from ftorch.jobs.states import TERMINAL, JobState
 from ftorch.manifest.schedule import Schedule
-from ftorch.schedule.change import again, end, move, news, when_words
+from ftorch.schedule.change import again, end, forgotten, move, news, when_words
 from ftorch.schedule.states import Kind, Reason, State
 from ftorch.schedule.times import next_time, occurrences, passed
 from ftorch.store import Transaction, schedule_sql
@@ -164,7 +164,7 @@ class Scheduler:
             move(self._context, row, state=State.JUDGING.value, next_at=self._context.clock.now(), failures=0)
             return False
         words = f"job {job.id} {job.state}{f': {job.reason}' if job.reason else ''}"
-        # The daemon tells of the job by itself; the schedule looks at the data anew next time.
+        # The daemon tells of the job by itself.
         self._context.store.write(lambda tx: self._end_with_job(tx, row, words))
         return True
 
@@ -172,7 +172,7 @@ class Scheduler:
         schedule = tx.one(ScheduleRow, schedule_sql.SCHEDULE, id=row.schedule_id)
         changes = {"state": State.FAILED.value, "reason": Reason.JOB.value, "detail": words}
         if schedule and tx.change("occurrences", row, **changes, ended_at=self._context.clock.now()):
-            tx.change("schedules", schedule, seen="{}")
+            tx.change("schedules", schedule, seen=forgotten(schedule.seen))
 
     def _begin(self, row: OccurrenceRow, now: datetime) -> None:
         """Hand an occurrence to a thread, unless one has it, it is too early, or its manifest lies elsewhere."""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,22 @@ class Looked:
         figures = now.model_dump(mode="json", exclude={"source"})
         return f"{json.dumps(figures, sort_keys=True)}, shutdown {shutdown}"
 
+    @cached_property
+    def ground(self) -> str | None:
+        """What an answer about the data rests on: the rule, the manifest, the files and what was trained last.
+
+        None where a file cannot be read.
+        """
+        if self.files is None:
+            return None
+        trained = self.baseline.id if self.baseline else ""
+        parts = (self.rule.model_dump_json(), self.manifest.model_dump_json(), trained, self.files)
+        return sha256("\0".join(parts).encode()).hexdigest()
+
     @property
     def next_seen(self) -> dict[str, str | None]:
-        """What the next look compares with."""
-        return {"files": self.files, "hosted": self.hosted}
+        """What the next look compares with; and what it compares with should nothing come of this one's job."""
+        return {"ground": self.ground, "hosted": self.hosted, "hosted_before": self.seen.get("hosted")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +111,7 @@ def ask(looked: Looked) -> Answer:
         return Answer("always")
     if looked.baseline is None:
         return Answer("nothing of this name was trained yet")
-    if _only_data_decides(looked.rule) and looked.files and looked.files == looked.seen.get("files"):
+    if _only_data_decides(looked.rule) and looked.ground and looked.ground == looked.seen.get("ground"):
         return Answer(None, "the files of the dataset are what they were")
     said = []
     for trigger in looked.rule.when:

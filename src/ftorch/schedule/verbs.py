@@ -73,7 +73,7 @@ def add(context: Context, path: Path, changes: Mapping[str, Any]) -> ScheduleVie
     manifest = load_manifest(path)
     rule = rule_of(manifest, path, changes)
     now = context.clock.now()
-    seen = json.dumps({"files": None, "hosted": _hosted(context, manifest, path, rule)})
+    seen = json.dumps({"hosted": _hosted(context, manifest, path, rule)})
     row = ScheduleRow(
         id=context.ids.ulid(now),
         name=manifest.name,

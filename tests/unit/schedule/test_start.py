@@ -7,7 +7,11 @@ import json
 import fsspec
 import pytest
 
+from ftorch.jobs.admit import admit
+from ftorch.schedule.start import look
 from ftorch.schedule.verbs import trigger
+from ftorch.store import schedule_sql
+from ftorch.store.schedule_rows import ScheduleRow
 from unit.schedule.bench import MANIFEST, Bench
 
 LIFETIME = """\
@@ -143,6 +147,45 @@ def test_new_rows_start_a_job_when_there_are_enough_of_them(bench: Bench) -> Non
     assert "9 rows are new since job" in few.detail
     assert "10 are asked for" in few.detail
     assert enough.detail.startswith("10 rows are new")
+
+
+def test_a_new_rule_looks_at_data_that_the_old_one_left(bench: Bench) -> None:
+    bench.add(when=[{"new_rows": 10}])
+    once(bench)
+    bench.write(*["yes"] * 65)
+    few = bench.pass_hour()
+
+    bench.add(when=[{"new_rows": 5}])
+
+    assert (few.state, bench.pass_hour().state) == ("skipped", "started")
+
+
+def test_data_whose_training_by_hand_failed_is_trained(bench: Bench) -> None:
+    bench.add()
+    once(bench)
+    bench.write(*["yes"] * 80)
+    [schedule] = bench.context.store.read().many(ScheduleRow, schedule_sql.SCHEDULES)
+    admit(bench.context, look(bench.context, schedule).resolved, again=False)
+    meanwhile = bench.pass_hour()
+
+    bench.job_ends("failed")
+
+    assert (meanwhile.state, bench.pass_hour().state) == ("skipped", "started")
+
+
+def test_a_changed_price_is_not_forgotten_when_its_job_fails(bench: Bench) -> None:
+    priced(bench, "0.005")
+    bench.add(when=["hosted_changed"])
+    once(bench)
+    bench.write(*["yes"] * 80)
+    priced(bench, "0.004")
+    bench.pass_hour()
+    bench.job_ends("failed")
+    bench.look()
+
+    again = bench.pass_hour()
+
+    assert (again.state, again.detail[:24], len(bench.jobs())) == ("started", "the hosted model changed", 3)
 
 
 def test_changed_answers_are_no_new_rows(bench: Bench) -> None:
