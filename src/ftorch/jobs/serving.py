@@ -48,7 +48,8 @@ def find_version(store: Store, reference: str) -> VersionRow | None:
     if serving := in_service(reader, name):
         return serving
     known = reader.many(VersionRow, schedule_sql.VERSIONS)
-    unjudged = {row.job_id for row in reader.many(OccurrenceRow, schedule_sql.OCCURRENCES_OPEN)}
+    waiting = (schedule_sql.OCCURRENCES_OPEN, schedule_sql.OCCURRENCES_RETRIED)
+    unjudged = {row.job_id for statement in waiting for row in reader.many(OccurrenceRow, statement)}
     named = [row for row in known if row.name == name and row.state != REFUSED and row.job_id not in unjudged]
     begun = [row for row in known if row.job_id.startswith(name)] if name == reference and name else []
     return named[0] if named else begun[0] if len(begun) == 1 else None

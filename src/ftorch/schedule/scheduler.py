@@ -87,6 +87,9 @@ class Scheduler:
         reader = self._context.store.read()
         for schedule in reader.many(ScheduleRow, schedule_sql.SCHEDULES_DUE, moment=now):
             _alone(partial(self._note, schedule, now), schedule.name)
+        for row in reader.many(OccurrenceRow, schedule_sql.OCCURRENCES_RETRIED):
+            # A person tries the job once more: what it brings home is judged like any other.
+            move(self._context, row, state=State.STARTED.value, reason=None, ended_at=None)
         found = reader.many(OccurrenceRow, schedule_sql.OCCURRENCES_OPEN)
         due_next = [_alone(partial(self._follow, rows, now), rows[0].schedule_id) for rows in _by_schedule(found)]
         next_micros = reader.scalar(schedule_sql.NEXT_TIME)

@@ -37,6 +37,10 @@ NEXT_TIME = "SELECT MIN(next_at) AS at FROM schedules WHERE state = 'active'"
 ADD_OCCURRENCE = f"{_insert(OccurrenceRow, 'occurrences')} ON CONFLICT (id) DO NOTHING"
 OCCURRENCE = f"{_OCCURRENCE} WHERE id = :id"
 OCCURRENCES_OPEN = f"{_OCCURRENCE} WHERE ended_at IS NULL ORDER BY schedule_id, fire_at"
+OCCURRENCES_RETRIED = (
+    f"{_OCCURRENCE} WHERE state = 'failed' AND reason = 'job' AND EXISTS ("
+    "SELECT 1 FROM jobs WHERE jobs.id = job_id AND (jobs.ended_at IS NULL OR jobs.state = 'succeeded'))"
+)
 OCCURRENCES_OF = f"{_OCCURRENCE} WHERE schedule_id = :schedule_id ORDER BY fire_at DESC LIMIT :most"
 JOBS_OF_SCHEDULE = (
     "SELECT occurrences.job_id, schedules.name FROM occurrences JOIN schedules ON schedules.id = schedule_id "

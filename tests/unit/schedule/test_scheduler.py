@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from ftorch.core.errors import UsageError
+from ftorch.jobs.admit import ask_retry
 from ftorch.jobs.context import Context
 from ftorch.schedule.verbs import named, pause, remove, resume, schedules, show, trigger
 from ftorch.store import schedule_sql
@@ -127,6 +128,23 @@ def test_an_adapter_that_waits_to_be_judged_keeps_a_daemon_that_would_leave(benc
     bench.job_ends("succeeded")
 
     assert (while_it_trains, bench.scheduler.tick().open) == (0, 1)
+
+
+def test_what_a_retried_job_brings_home_is_judged_too(bench: Bench) -> None:
+    bench.add()
+    bench.pass_hour()
+    bench.job_ends("failed")
+    bench.look()
+    failed = bench.occurrences()[0].state
+    ask_retry(bench.context, bench.jobs()[0].id)
+
+    bench.look()
+    again = bench.occurrences()[0]
+    bench.job_ends("succeeded")
+    bench.scheduler.tick()
+
+    assert (failed, again.state, again.reason, again.ended_at) == ("failed", "started", None, None)
+    assert bench.occurrences()[0].state == "judging"
 
 
 def test_to_add_a_schedule_again_takes_over_the_new_rule(bench: Bench) -> None:
