@@ -40,7 +40,12 @@ class Sign:
         self._file: TextIO | None = None
 
     def show(self, *, stays: bool) -> None:
-        """Say who we are. One that stays has thereby done what `daemon start` asks of it."""
+        """Say who we are. One that stays has thereby done what `daemon start` asks of it.
+
+        What lies there when we begin was asked of another daemon, by a command that was killed: one that lives asks
+        again.
+        """
+        is_done = stays or self._file is None
         if self._file is None:
             self._file = self._home.daemon_pid.open("a+")
             if sys.platform != "win32":
@@ -49,7 +54,7 @@ class Sign:
         self._file.truncate(0)
         self._file.write(f"{os.getpid()}\n{_STAYS if stays else _LEAVES}\n")
         self._file.flush()
-        if stays:
+        if is_done:
             self._home.daemon_stay.unlink(missing_ok=True)
 
     def take_down(self) -> None:

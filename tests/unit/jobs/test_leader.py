@@ -13,7 +13,7 @@ import pytest
 
 from ftorch.core.paths import Home
 from ftorch.jobs.leader import is_led, leadership
-from ftorch.jobs.sign import AtWork, at_work
+from ftorch.jobs.sign import AtWork, Sign, at_work
 
 _LEAD = """
 import sys
@@ -121,3 +121,21 @@ def test_a_daemon_that_stays_has_done_what_was_asked_of_it(home: Home) -> None:
 
     with leader(home, "stays"):
         assert not home.daemon_stay.exists()
+
+
+def test_what_a_killed_command_asked_of_another_daemon_is_not_done(home: Home) -> None:
+    home.daemon_stay.touch()
+
+    with leader(home, "until idle"):
+        assert not home.daemon_stay.exists()
+
+
+def test_a_daemon_that_is_at_work_hears_what_is_asked_of_it(home: Home) -> None:
+    with leadership(home):
+        sign = Sign(home)
+        sign.show(stays=False)
+        home.daemon_stay.touch()
+        sign.show(stays=False)
+
+        assert home.daemon_stay.exists()
+        sign.take_down()
