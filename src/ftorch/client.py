@@ -60,8 +60,6 @@ if TYPE_CHECKING:
     from ftorch.schedule.api import Schedules
 
 _POLL_S = 0.5
-_DAEMON_CHECK_S = 5.0
-_OPEN_TO_A_PERSON = "unknown"
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
@@ -163,22 +161,17 @@ class Client:
 
         Raises NotFinishedError after `timeout` (seconds, or text such as `4h`) and for a job that waits for a person.
         """
-        job_id = pick(self._readable(), job).id
-        deadline = self._deadline(timeout)
-        seen, next_check = 0, 0.0
-        while True:
-            view = self.job(job_id)
-            events = self._readable().events_of(job_id, after=seen)
-            seen = events[-1].seq if events else seen
-            if on_change:
-                on_change(view, event_views(events))
-            if view.ended_at is not None:
-                return view
-            self._stop_waiting_when_pointless(view, deadline)
-            if self._clock.boot_s() >= next_check:
-                self.ensure_daemon()
-                next_check = self._clock.boot_s() + _DAEMON_CHECK_S
-            self._clock.sleep(_POLL_S)
+        from ftorch.jobs.waiting import wait
+
+        store = self._readable()
+        return wait(
+            store,
+            self._clock,
+            pick(store, job).id,
+            timeout=timeout,
+            on_change=on_change or (lambda _view, _events: None),
+            wake=self.ensure_daemon,
+        )
 
     def jobs(self) -> list[JobView]:
         """All jobs, newest first. Empty when nothing was ever submitted."""
@@ -579,31 +572,3 @@ class Client:
         if store is None:
             raise UsageError(f"nothing was ever submitted in {self.home.root}", hint="run `ftorch submit MANIFEST`")
         return store
-
-    def _deadline(self, timeout: str | float | None) -> float | None:
-        if timeout is None:
-            return None
-        seconds = seconds_of(timeout) if isinstance(timeout, str) else timeout
-        return self._clock.boot_s() + seconds
-
-    def _stop_waiting_when_pointless(self, view: JobView, deadline: float | None) -> None:
-        if view.state == _OPEN_TO_A_PERSON:
-            raise NotFinishedError(
-                f"job {view.id} waits for you: nobody can tell whether its run was created",
-                hint=f"look at the provider for {view.runs[-1].key}; if it is not there, `ftorch jobs retry {view.id}` "
-                f"sends a new run and `ftorch cancel {view.id}` gives up",
-            )
-        if deadline is not None and self._clock.boot_s() >= deadline:
-            raise NotFinishedError(
-                f"job {view.id} is still {view.state}", hint=f"it goes on; run `ftorch wait {view.id}` to come back"
-            )
-
-
-def seconds_of(text: str) -> float:
-    """`90s`, `30m`, `4h`, `2d`, or a bare number of seconds."""
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
-    try:
-        return float(number) * units[unit]
-    except ValueError:
-        raise UsageError(f"{text!r} is not a duration", hint="write a number and s, m, h or d, such as 4h") from None
