@@ -201,11 +201,14 @@ def _last(view: ScheduleView) -> str:
 
 
 def _lines(view: ScheduleView) -> Mapping[str, str]:
-    rule = f"{view.cron} in {view.timezone}, jitter up to {view.jitter_s} s"
     found = {
         "schedule": f"{view.name}, {view.state}",
         "manifest": str(view.manifest) + (" (its block says otherwise by now)" if view.differs else ""),
-        "times": rule,
+    }
+    if not view.cron:
+        return found | {"rule": f"written by another version; `ftorch schedule add {view.manifest}` writes it anew"}
+    found |= {
+        "times": f"{view.cron} in {view.timezone}, jitter up to {view.jitter_s} s",
         "next": f"{_moment(view.next_at)} UTC",
         "starts": "; ".join(map(str, view.when)),
         "policies": f"misfire {view.misfire}, overlap {view.overlap}",

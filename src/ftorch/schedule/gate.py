@@ -27,8 +27,9 @@ from ftorch.jobs.receipt import read_receipt
 from ftorch.jobs.serving import REFUSED, label, standing
 from ftorch.jobs.versions import GATE, put_into_service
 from ftorch.manifest.evaluation import Eval, Gate
-from ftorch.manifest.schedule import Promote, Schedule
+from ftorch.manifest.schedule import Promote
 from ftorch.schedule.change import end_in, news
+from ftorch.schedule.rule import rule_in
 from ftorch.schedule.states import Reason, State
 from ftorch.store import JobRow, Transaction, schedule_sql
 from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow, VersionRow
@@ -58,7 +59,7 @@ def judge(context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow) ->
     version = reader.one(VersionRow, schedule_sql.VERSION_OF_JOB, job_id=job.id)
     assert version is not None
     serving = standing(reader, version)
-    rule = Schedule.model_validate_json(schedule.rule)
+    rule = rule_in(schedule)
     try:
         judgement = _judged(context, job, serving, rule.promote)
     except (ArtifactError, DataError) as error:

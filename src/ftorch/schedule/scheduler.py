@@ -26,8 +26,8 @@ from ftorch.jobs.context import Context
 from ftorch.jobs.notices import NoticeKind
 from ftorch.jobs.rights import Rights
 from ftorch.jobs.states import TERMINAL, JobState
-from ftorch.manifest.schedule import Schedule
 from ftorch.schedule.change import again, end, forgotten, move, news, when_words
+from ftorch.schedule.rule import UnreadableError, rule_in
 from ftorch.schedule.states import Kind, Reason, State
 from ftorch.schedule.times import next_time, occurrences, passed
 from ftorch.store import Transaction, schedule_sql
@@ -77,6 +77,7 @@ class Scheduler:
         self._pool = pool
         self._executor: Executor | None = None
         self._busy: set[str] = set()
+        self._odd: set[str] = set()
         self._lock = threading.Lock()
         self.progressed: Callable[[], object] = lambda: None
         """Called when work in a thread has ended."""
@@ -86,18 +87,19 @@ class Scheduler:
         now = self._context.clock.now()
         reader = self._context.store.read()
         for schedule in reader.many(ScheduleRow, schedule_sql.SCHEDULES_DUE, moment=now):
-            _alone(partial(self._note, schedule, now), schedule.name)
+            self._alone(partial(self._note, schedule, now), schedule.id)
         for row in reader.many(OccurrenceRow, schedule_sql.OCCURRENCES_RETRIED):
             # A person tries the job once more: what it brings home is judged like any other.
             move(self._context, row, state=State.STARTED.value, reason=None, ended_at=None)
         found = reader.many(OccurrenceRow, schedule_sql.OCCURRENCES_OPEN)
-        due_next = [_alone(partial(self._follow, rows, now), rows[0].schedule_id) for rows in _by_schedule(found)]
+        due_next = [self._alone(partial(self._follow, rows, now), rows[0].schedule_id) for rows in _by_schedule(found)]
         next_micros = reader.scalar(schedule_sql.NEXT_TIME)
         due_next.append(None if next_micros is None else from_micros(int(next_micros)))
         # Read again: what has just moved on to be judged keeps a daemon that would leave.
         open_now = reader.many(OccurrenceRow, schedule_sql.OCCURRENCES_OPEN) if found else []
         soon = sum(row.state != State.STARTED and row.next_at <= now + _SOON for row in open_now)
-        return Outlook(self.under_way, min((at for at in due_next if at is not None), default=None), soon)
+        # What is due and could not be noted is due for ever: nobody is to run after it.
+        return Outlook(self.under_way, min((at for at in due_next if at is not None and at > now), default=None), soon)
 
     @property
     def under_way(self) -> int:
@@ -112,7 +114,7 @@ class Scheduler:
 
     def _note(self, schedule: ScheduleRow, now: datetime) -> None:
         """A row for each time that has passed, and how far the schedule is watched, in one commit."""
-        rule = Schedule.model_validate_json(schedule.rule)
+        rule = rule_in(schedule)
         rows = occurrences(rule, schedule.id, passed(rule, schedule.watched_until, now), now)
         following = next_time(rule, now)
 
@@ -154,7 +156,7 @@ class Scheduler:
                 continue
             queued += 1
             schedule = self._schedule(row)
-            rule = Schedule.model_validate_json(schedule.rule)
+            rule = rule_in(schedule)
             if queued > (1 if rule.overlap == "queue_one" else 0):
                 end(self._context, row, State.SKIPPED, Reason.OVERLAP, "the job before still runs")
 
@@ -229,6 +231,18 @@ class Scheduler:
         reason = Reason.MANIFEST if is_final else Reason.TRIES
         end(self._context, row, State.FAILED, reason, error.message, notice=told)
 
+    def _alone(self, look: Callable[[], Value], schedule_id: str) -> Value | None:
+        """One schedule that cannot be read, of another version perhaps, holds up no other. It is said once."""
+        try:
+            return look()
+        except Exception as error:  # the outer edge of one schedule
+            if isinstance(error, StoreError) and not isinstance(error, UnreadableError):
+                raise
+            if schedule_id not in self._odd:
+                self._odd.add(schedule_id)
+                log.exception("a schedule cannot be followed", schedule=schedule_id)
+            return None
+
     def _schedule(self, row: OccurrenceRow) -> ScheduleRow:
         found = self._context.store.read().one(ScheduleRow, schedule_sql.SCHEDULE, id=row.schedule_id)
         assert found is not None
@@ -237,17 +251,6 @@ class Scheduler:
 
 _FINAL = (InputError, CredentialsError, MissingExtraError, UsageError)
 """Errors that stay until a person has done something."""
-
-
-def _alone(look: Callable[[], Value], schedule: str) -> Value | None:
-    """One schedule that cannot be read, of another version perhaps, holds up no other."""
-    try:
-        return look()
-    except StoreError:
-        raise
-    except Exception:  # the outer edge of one schedule
-        log.exception("a schedule cannot be followed", schedule=schedule)
-        return None
 
 
 def _claim(row: OccurrenceRow) -> str:

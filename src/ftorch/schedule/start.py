@@ -26,6 +26,7 @@ from ftorch.manifest.plan import Plan
 from ftorch.manifest.schedule import PeriodBudget, Schedule
 from ftorch.schedule.allowance import limit_of
 from ftorch.schedule.change import end_in, news, when_words
+from ftorch.schedule.rule import rule_in
 from ftorch.schedule.states import Kind, Reason, State
 from ftorch.schedule.triggers import Answer, Looked, ask
 from ftorch.store import JobRow, Transaction, schedule_sql, sql
@@ -70,7 +71,7 @@ def look(context: Context, schedule: ScheduleRow) -> Looked:
         hint = f"run `ftorch schedule remove {schedule.name}`, then `ftorch schedule add {path}`"
         raise ManifestError([Fault(words, file=str(path), key="name", hint=hint)])
     planner = Planner(context.env, path.parent, context.home, context.store, context.clock)
-    rule = Schedule.model_validate_json(schedule.rule)
+    rule = rule_in(schedule)
     return Looked(context, planner, manifest, path, rule, json.loads(schedule.seen), source)
 
 
@@ -162,7 +163,7 @@ def _skip(
 
 def _over_budget(context: Context, schedule: ScheduleRow, occurrence: OccurrenceRow, error: BudgetError) -> None:
     """The limit that stands in the way may be another's: the words name it, the dollars are the schedule's own."""
-    own = Schedule.model_validate_json(schedule.rule).budget
+    own = rule_in(schedule).budget
 
     def change(tx: Transaction) -> None:
         limit = limit_of(tx, schedule.name, own or _NO_LIMIT, context.clock.now())

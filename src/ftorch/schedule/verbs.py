@@ -21,6 +21,7 @@ from ftorch.jobs.planner import Planner
 from ftorch.manifest.load import load_manifest
 from ftorch.manifest.schedule import Schedule
 from ftorch.manifest.schema import Manifest
+from ftorch.schedule.rule import UnreadableError, rule_in
 from ftorch.schedule.states import Kind, Reason, ScheduleState, State
 from ftorch.schedule.times import next_time, occurrence_id
 from ftorch.schedule.triggers import Looked
@@ -28,6 +29,8 @@ from ftorch.store import Store, Transaction, schedule_sql
 from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow
 
 _SHOWN = 50
+_YEARS = range(1900, 9900)
+UNREADABLE = "unreadable"
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -50,18 +53,19 @@ class ScheduleView:
 
     name: str
     state: str
+    """active, paused, removed; or unreadable, where another version wrote its rule: `ftorch schedule add` mends it."""
     manifest: Path
-    cron: str
-    timezone: str
-    when: Sequence[Any]
-    misfire: str
-    overlap: str
-    jitter_s: int
-    next_at: datetime | None
-    budget: Mapping[str, str] | None
-    differs: bool
+    cron: str = ""
+    timezone: str = ""
+    when: Sequence[Any] = ()
+    misfire: str = ""
+    overlap: str = ""
+    jitter_s: int = 0
+    next_at: datetime | None = None
+    budget: Mapping[str, str] | None = None
+    differs: bool = False
     """The block in the manifest is another one by now: `ftorch schedule add` takes it over."""
-    occurrences: Sequence[OccurrenceView]
+    occurrences: Sequence[OccurrenceView] = ()
 
 
 def add(context: Context, path: Path, changes: Mapping[str, Any]) -> ScheduleView:
@@ -100,8 +104,11 @@ def add(context: Context, path: Path, changes: Mapping[str, Any]) -> ScheduleVie
 
 def _taken_over(known: ScheduleRow, rule: Schedule) -> tuple[str, ...]:
     """To add the same times again loses none that has just passed: a CI service adds its schedule on every run."""
-    then = Schedule.model_validate_json(known.rule)
-    same = (then.cron, then.timezone) == (rule.cron, rule.timezone)
+    try:
+        then = rule_in(known)
+        same = (then.cron, then.timezone) == (rule.cron, rule.timezone)
+    except UnreadableError:
+        same = False
     return ("manifest_path", "host", "rule", *(() if same else ("watched_until", "next_at")))
 
 
@@ -116,7 +123,8 @@ def rule_of(manifest: Manifest, path: Path, changes: Mapping[str, Any]) -> Sched
     except ValidationError as error:
         first = error.errors()[0]
         words = str(first["msg"]).removeprefix("Value error, ")
-        raise UsageError(f"--{str(first['loc'][0]).replace('_', '-')}: {words}") from error
+        option = f"--{str(first['loc'][0]).replace('_', '-')}: " if first["loc"] else ""
+        raise UsageError(f"{option}{words}") from error
 
 
 def schedules(store: Store) -> list[ScheduleView]:
@@ -151,7 +159,7 @@ def resume(context: Context, name: str) -> ScheduleView:
     row = named(context.store, name)
     if row.state != ScheduleState.ACTIVE:
         now = context.clock.now()
-        following = next_time(Schedule.model_validate_json(row.rule), now)
+        following = next_time(rule_in(row), now)
         changes = {"state": ScheduleState.ACTIVE.value, "watched_until": now, "next_at": following}
 
         def change(tx: Transaction) -> None:
@@ -187,7 +195,9 @@ def trigger(context: Context, name: str) -> OccurrenceView:
 
 
 def next_times(expression: str, timezone: str, after: datetime, count: int) -> list[datetime]:
-    """The next times of any expression. Raises UsageError for what is none."""
+    """The next times of any expression. Raises UsageError for what is none, or a year at which no calendar helps."""
+    if after.year not in _YEARS:
+        raise UsageError(f"{after:%Y} is no year to begin with", hint=f"give one from {_YEARS[0]} to {_YEARS[-1]}")
     try:
         cron.check(expression)
         zone = cron.zone_of(timezone)
@@ -220,8 +230,12 @@ def _hosted(context: Context, manifest: Manifest, path: Path, rule: Schedule) ->
 
 
 def _view(store: Store, row: ScheduleRow, *, most: int) -> ScheduleView:
-    rule = Schedule.model_validate_json(row.rule)
     found = store.read().many(OccurrenceRow, schedule_sql.OCCURRENCES_OF, schedule_id=row.id, most=most)
+    occurrences = [_occurrence(one) for one in found]
+    try:
+        rule = rule_in(row)
+    except UnreadableError:
+        return ScheduleView(row.name, UNREADABLE, Path(row.manifest_path), occurrences=occurrences)
     plain = rule.model_dump(mode="json")
     return ScheduleView(
         name=row.name,
@@ -236,7 +250,7 @@ def _view(store: Store, row: ScheduleRow, *, most: int) -> ScheduleView:
         next_at=row.next_at if row.state == ScheduleState.ACTIVE else None,
         budget=plain["budget"],
         differs=_differs(row, rule),
-        occurrences=[_occurrence(one) for one in found],
+        occurrences=occurrences,
     )
 
 

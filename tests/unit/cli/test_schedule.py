@@ -63,6 +63,7 @@ def test_the_commands_rule_stands_over_the_manifests(capsys: pytest.CaptureFixtu
         (("--cron", "61 * * * *"), "--cron: '61 * * * *' is not a cron expression"),
         (("--timezone", "Mars"), "--timezone: 'Mars' is not a time zone"),
         (("--when", "sometimes"), "--when: 'sometimes' is not a trigger"),
+        (("--when", "always", "--when", "dataset_changed"), "always needs no other trigger beside it"),
         (("--jitter", "soon"), "--jitter: 'soon' is not a duration"),
     ],
 )
@@ -115,7 +116,8 @@ def test_the_next_times_begin_with_the_moment_that_is_named(capsys: pytest.Captu
 
 def test_next_wants_a_schedule_or_an_expression(capsys: pytest.CaptureFixture[str]) -> None:
     assert "give the NAME of a schedule, or --cron EXPR" in said(capsys, "schedule", "next", code=2)[1]
-    assert "--from" in said(capsys, "schedule", "next", "--cron", "@daily", "--from", "soon", code=2)[1]
+    for moment in ("soon", "9999-12-30", "0001-01-01"):
+        assert said(capsys, "schedule", "next", "--cron", "@daily", "--from", moment, code=2)[1]
 
 
 def test_nobody_is_told_without_a_channel(capsys: pytest.CaptureFixture[str]) -> None:

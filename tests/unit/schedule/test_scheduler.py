@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from ftorch.core.errors import UsageError
+from ftorch.core.errors import StoreError, UsageError
 from ftorch.jobs.admit import ask_retry
 from ftorch.jobs.context import Context
 from ftorch.schedule.verbs import named, pause, remove, resume, schedules, show, trigger
@@ -20,6 +20,11 @@ from unit.schedule.bench import START, Bench
 def outcomes(bench: Bench) -> list[tuple[str, str | None]]:
     """State and reason of every time, oldest first."""
     return [(row.state, row.reason) for row in reversed(bench.occurrences())]
+
+
+def pause_and_resume(bench: Bench) -> None:
+    pause(bench.context, "support")
+    resume(bench.context, "support")
 
 
 def test_a_time_that_has_come_is_one_job_with_its_reason(bench: Bench) -> None:
@@ -230,6 +235,41 @@ def test_a_schedule_that_cannot_be_read_holds_up_no_other(bench: Bench) -> None:
 
     found = bench.context.store.read().many(OccurrenceRow, schedule_sql.OCCURRENCES_OPEN)
     assert [(row.schedule_id, row.state) for row in found] == [(good.id, "started")]
+
+
+@pytest.fixture
+def unreadable(bench: Bench) -> None:
+    """The rule of the schedule is another version's."""
+    bench.add()
+    rule = '{"of": "another version"}'
+    bench.context.store.write(lambda tx: tx.run("UPDATE schedules SET rule = :rule", rule=rule))
+
+
+def test_nobody_runs_after_a_schedule_that_cannot_be_read(bench: Bench, unreadable: None) -> None:
+    bench.clock.advance(3600)
+
+    assert bench.scheduler.tick().next_at is None
+
+
+def test_a_schedule_that_cannot_be_read_is_told_of_once(
+    bench: Bench, unreadable: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.clock.advance(3600)
+    bench.look()
+
+    assert capsys.readouterr().out.count("a schedule cannot be followed") == 1
+
+
+def test_a_schedule_that_cannot_be_read_is_listed_as_such(bench: Bench, unreadable: None) -> None:
+    assert [(view.name, view.state) for view in schedules(bench.context.store)] == [("support", "unreadable")]
+    with pytest.raises(StoreError, match="the rule of schedule support cannot be read"):
+        pause_and_resume(bench)
+
+
+def test_to_add_a_schedule_that_cannot_be_read_writes_it_anew(bench: Bench, unreadable: None) -> None:
+    bench.add()
+
+    assert (bench.pass_hour().state, schedules(bench.context.store)[0].state) == ("started", "active")
 
 
 @pytest.mark.parametrize("verb", [pause, remove])
