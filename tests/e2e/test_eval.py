@@ -218,6 +218,18 @@ def test_an_adapter_that_was_trained_on_held_out_rows_is_refused(shell: Shell, t
     assert "leaky was trained on" in refused.stderr
 
 
+def test_an_adapter_whose_training_nobody_knows_here_is_compared_with_a_warning(shell: Shell, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(shell.json("jobs")[0]["adapter"], other)
+    receipt = json.loads((other / "receipt.json").read_text())
+    (other / "receipt.json").write_text(json.dumps({**receipt, "dataset": {"content_hash": "0" * 64}}))
+
+    found = shell.run("eval", "colours", "--against", str(other), "--json")
+
+    warnings = json.loads(found.stdout)["warnings"]
+    assert any("nobody can tell whether it knows these answers" in words for words in warnings)
+
+
 def test_too_few_rows_say_how_to_get_more(shell: Shell) -> None:
     manifest = GATED.replace("name: colours", "name: few").replace("rows.jsonl", "few/rows.jsonl")
     (shell.folder / "few").mkdir(exist_ok=True)

@@ -27,14 +27,13 @@ from ftorch.evals.intervals import (
 )
 from ftorch.evals.paired import difference_range, is_binary, paired_difference, shares_clusters
 from ftorch.evals.power import rows_for_distance, rows_for_floor
-from ftorch.manifest.evaluation import Gate, Guardrail
+from ftorch.manifest.evaluation import NOT_PER_ROW, Gate, Guardrail
 
 Scores = Mapping[str, Sequence[float]]
 """Metric -> the score of each row."""
 
 _PRIMARY = "eval.gate.primary"
 _GUARDRAILS = "eval.gate.guardrails"
-_NO_SCORE_PER_ROW = ("macro_f1", "confusion")
 _LATENCY = "latency_ms"
 _QUANTILES = {"p50_latency_ms": 0.50, "p95_latency_ms": 0.95}
 _FEW = 30
@@ -114,7 +113,7 @@ class _Rows:
     clusters: Sequence[object] | None
 
     def of_tuned(self, metric: str, key: str) -> Sequence[float]:
-        if metric in _NO_SCORE_PER_ROW:
+        if metric in NOT_PER_ROW:
             raise UsageError(
                 f"{key} names {metric}, which has no score per row and so no interval; label_accuracy has both",
                 hint=f"name label_accuracy in {key}, then run `ftorch eval`",

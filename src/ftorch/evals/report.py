@@ -11,9 +11,8 @@ from ftorch.evals.metrics import confusion, macro_f1, row_scores
 from ftorch.evals.paired import Discordance, holm, is_binary, mcnemar, paired_difference
 from ftorch.evals.quality import TUNED
 from ftorch.evals.rows import ScoredRow
-from ftorch.manifest.evaluation import MEASURES, Gate
+from ftorch.manifest.evaluation import MEASURES, NOT_PER_ROW, Gate
 
-_NOT_PER_ROW = "macro_f1"
 _MEASURED = "latency_ms"
 
 
@@ -115,7 +114,7 @@ def _figure(
     labels: Sequence[str],
     confidence: float,
 ) -> Figure | None:
-    if metric == _NOT_PER_ROW:
+    if metric in NOT_PER_ROW:
         return Figure(model, metric, macro_f1(rows, labels), None, len(rows)) if labels else None
     if (values := per_row.get(metric)) is None:
         return None

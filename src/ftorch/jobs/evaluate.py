@@ -6,7 +6,7 @@ Models are called `tuned`, `base`, `hosted`, or by the reference of another adap
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -28,7 +28,7 @@ from ftorch.jobs.context import Context
 from ftorch.jobs.frozen import messages
 from ftorch.jobs.frozen import prompts as prompts_in
 from ftorch.jobs.hosted import ask_hosted
-from ftorch.jobs.metrics import metrics_of
+from ftorch.jobs.metrics import CONFIDENCE, metrics_of
 from ftorch.jobs.receipt import read_receipt
 from ftorch.jobs.subject import Subject, subject
 from ftorch.manifest.evaluation import Eval, Hosted
@@ -36,7 +36,7 @@ from ftorch.manifest.plan import Plan
 from ftorch.store import EvaluationRow, JobRow, Store, Transaction, sql
 
 BASE = "base"
-_FEWEST_ROWS = 10
+FEWEST_ROWS = 10
 _MANY_GATES = 5
 _HERE = "this machine"
 
@@ -115,7 +115,7 @@ def evaluate(context: Context, asked: Asked, adapter_folder: AdapterFolder, prog
         metrics,
         labels=asked.plan.dataset.labels,
         gate=settings.gate,
-        confidence=settings.gate.confidence if settings.gate else 0.95,
+        confidence=settings.gate.confidence if settings.gate else CONFIDENCE,
     )
     primary = settings.gate.primary if settings.gate else metrics[0]
     now = context.clock.now()
@@ -131,7 +131,10 @@ def evaluate(context: Context, asked: Asked, adapter_folder: AdapterFolder, prog
         comparison=compared,
         verdict=compared.gate.verdict if compared.gate else None,
         quality=quality(scores, primary, labels=asked.plan.dataset.labels, gate=settings.gate),
-        warnings=_warnings(context, asked, scores, gated=settings.gate is not None),
+        warnings=[
+            *_unknown(context, asked, adapter_folder),
+            *_warnings(context, asked, scores, gated=settings.gate is not None),
+        ],
     )
     _keep(context, asked, report)
     return report
@@ -174,8 +177,8 @@ def _held_out(job: JobRow, plan: Plan) -> list[HeldOutRow]:
         words = "the held-out rows that were frozen at submit are missing or were changed"
         raise DataError([Fault(words, file=str(path), hint="restore the state folder, or submit the manifest again")])
     rows = read_held_out(path)
-    if len(rows) < _FEWEST_ROWS:
-        words = f"{len(rows)} held-out rows are too few to tell anything; {_FEWEST_ROWS} are the least"
+    if len(rows) < FEWEST_ROWS:
+        words = f"{len(rows)} held-out rows are too few to tell anything; {FEWEST_ROWS} are the least"
         hint = "raise dataset.held_out.fraction, or give more rows, then run `ftorch submit MANIFEST`"
         raise DataError([Fault(words, file=str(path), key="dataset.held_out", hint=hint)])
     return rows
@@ -229,18 +232,30 @@ def _measured(source: str, path: Path, rows: Sequence[HeldOutRow]) -> tuple[list
     return scored, report
 
 
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Nobody watches at night."""
+
+
 def _check_unseen(context: Context, name: str, folder: Path, rows: Sequence[HeldOutRow]) -> None:
     """Refuse an adapter that was trained on rows of this held-out set: it knows the answers."""
     receipt = read_receipt(folder)
-    trained = context.home.datasets / receipt["dataset"]["content_hash"] / TRAIN
-    if not trained.is_file():
-        return
-    seen = set(prompts_in(trained))
+    # Where they are not here the report warns.
+    seen = set(prompts_in(context.home.datasets / receipt["dataset"]["content_hash"] / TRAIN))
     leaked = [row for row in rows if fingerprint(messages(row.prompt)) in seen]
     if leaked:
         words = f"{name} was trained on {len(leaked)} of these {len(rows)} held-out rows, so its figures mean nothing"
         hint = "compare with an adapter of the same dataset, or hold out other rows and submit again"
-        raise DataError([Fault(words, file=str(trained), hint=hint)])
+        raise DataError([Fault(words, file=str(folder), hint=hint)])
+
+
+def _unknown(context: Context, asked: Asked, adapter_folder: AdapterFolder) -> Iterator[str]:
+    """Adapters of which nobody can tell here what they were trained on."""
+    for name in asked.against:
+        if name in ("base", HOSTED):
+            continue
+        receipt = read_receipt(adapter_folder(name))
+        if not (context.home.datasets / receipt["dataset"]["content_hash"] / TRAIN).is_file():
+            yield f"the rows that {name} was trained on are not here: nobody can tell whether it knows these answers"
 
 
 def _warnings(context: Context, asked: Asked, scores: Mapping[str, Sequence[ScoredRow]], *, gated: bool) -> list[str]:

@@ -7,16 +7,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from ftorch.core.errors import DataError, Fault
 from ftorch.core.files import replacing
 from ftorch.core.paths import Home
 from ftorch.data.fingerprint import fingerprint
 from ftorch.data.freeze import FILE_NAMES
 from ftorch.data.records import Message
+from ftorch.jobs.bundle import TRAIN
 
 
 def prompts(path: Path) -> Iterator[int]:
     """The fingerprint of every prompt of a split file; nothing where there is no such file."""
     yield from (print_of(line) for line in lines(path))
+
+
+def trained_rows(dataset: Path) -> Path:
+    """The rows of a training. Raises DataError where they are gone: nobody can tell then what it has seen."""
+    rows = dataset / TRAIN
+    if not rows.is_file():
+        words = "the rows that an adapter was trained on are not here: nobody can tell which rows it has not seen"
+        raise DataError([Fault(words, file=str(rows), key="dataset")])
+    return rows
 
 
 def lines(path: Path) -> Iterator[bytes]:

@@ -21,6 +21,8 @@ METRICS: Mapping[str, str] = {
     "preference_accuracy": "the chosen answer is the likelier one; for dpo",
 }
 """Name -> what one row scores. `regex:PATTERN` is one more: the whole answer matches."""
+NOT_PER_ROW = frozenset({"macro_f1"})
+"""Figures over all rows: without a score per row there is no interval, so that nothing can be decided by them."""
 REGEX = "regex:"
 MEASURES: Mapping[str, str] = {
     "latency_ms": "the mean of all answers, in milliseconds",
@@ -43,11 +45,18 @@ def _metric(value: str) -> str:
     return value
 
 
+def _decisive(value: str) -> str:
+    if value in NOT_PER_ROW:
+        raise ValueError(f"{value} has no score per row, so nothing can be decided by it; label_accuracy has one")
+    return _metric(value)
+
+
 def _guarded(value: str) -> str:
-    return value if value in MEASURES else _metric(value)
+    return value if value in MEASURES else _decisive(value)
 
 
 Metric = Annotated[str, AfterValidator(_metric)]
+DecidingMetric = Annotated[str, AfterValidator(_decisive)]
 
 
 class Guardrail(Frozen):
@@ -69,7 +78,7 @@ class Guardrail(Frozen):
 class Gate(Frozen):
     """What the tuned model must show on held-out rows. A point estimate never passes."""
 
-    primary: Metric = Field("exact_match", description="the metric that decides")
+    primary: DecidingMetric = Field("exact_match", description="the metric that decides")
     at_least: Number | None = Field(None, description="the tuned model's figure must be this or better")
     beats: str | None = Field(None, description="a model of compare_to that it must be better than")
     no_worse_by: Number | None = Field(

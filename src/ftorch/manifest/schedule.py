@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ftorch.core import cron
-from ftorch.manifest.evaluation import Metric
+from ftorch.manifest.evaluation import DecidingMetric
 from ftorch.manifest.fields import Amount, Duration, Frozen, Number, Whole
 
 ALWAYS: Literal["always"] = "always"
@@ -28,7 +28,7 @@ class EvaluationBelow(Frozen):
     """The adapter in service answers rows that came after its training, and is surely worse than a floor."""
 
     evaluation_below: Number = Field(description="the floor: fires where the whole interval lies below it")
-    metric: Metric | None = Field(None, description="what is measured; the gate's primary one when not given")
+    metric: DecidingMetric | None = Field(None, description="what is measured; the gate's primary one when not given")
     fresh_rows: Whole = Field(30, ge=10, description="how many rows must have come since its training")
 
 
@@ -67,7 +67,7 @@ class Promote(Frozen):
     """What a retrained adapter must show against the one in service, beside `eval.gate`, to take its place."""
 
     no_worse_by: Number = Field(0.03, ge=0, lt=1, description="how far below it may lie; 0: it must be better")
-    metric: Metric | None = Field(None, description="what is compared; the gate's primary one when not given")
+    metric: DecidingMetric | None = Field(None, description="what is compared; the gate's primary one when not given")
 
 
 class Schedule(Frozen):

@@ -25,13 +25,14 @@ from ftorch.core.host import is_here
 from ftorch.jobs.context import Context
 from ftorch.jobs.notices import NoticeKind
 from ftorch.jobs.rights import Rights
+from ftorch.jobs.serving import KEPT, REFUSED
 from ftorch.jobs.states import TERMINAL, JobState
-from ftorch.schedule.change import again, end, forgotten, move, news, when_words
+from ftorch.schedule.change import again, end, end_in, forgotten, move, news, when_words
 from ftorch.schedule.rule import UnreadableError, rule_in
 from ftorch.schedule.states import Kind, Reason, State
 from ftorch.schedule.times import next_time, occurrences, passed
 from ftorch.store import Transaction, schedule_sql
-from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow
+from ftorch.store.schedule_rows import OccurrenceRow, ScheduleRow, VersionRow
 
 _WORKERS = 2
 _SOON = timedelta(minutes=10)
@@ -229,7 +230,17 @@ class Scheduler:
         title = f"{schedule.name}: the occurrence of {when_words(row.fire_at)} failed"
         told = news(NoticeKind.FAILED, schedule, row, title, error.message, hint=error.hint or "")
         reason = Reason.MANIFEST if is_final else Reason.TRIES
-        end(self._context, row, State.FAILED, reason, error.message, notice=told)
+
+        def change(tx: Transaction) -> None:
+            if not end_in(self._context, tx, row, State.FAILED, reason, error.message, notice=told):
+                return
+            version = tx.one(VersionRow, schedule_sql.VERSION_OF_JOB, job_id=row.job_id or "")
+            if version is not None and version.state == KEPT:
+                # What nobody has judged is no `name@latest`, unless a person says so.
+                words = f"it could not be judged: {error.message}"
+                tx.run(schedule_sql.SAY_OF_VERSION, job_id=version.job_id, state=REFUSED, reason=words)
+
+        self._context.store.write(change)
 
     def _alone(self, look: Callable[[], Value], schedule_id: str) -> Value | None:
         """One schedule that cannot be read, of another version perhaps, holds up no other. It is said once."""

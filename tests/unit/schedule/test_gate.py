@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ftorch.core.errors import ArtifactError, UsageError
+from ftorch.core.errors import ArtifactError, CredentialsError, FtorchError, JobFailedError, UsageError
 from ftorch.jobs.adapter_views import adapter_views, promotions
 from ftorch.jobs.serving import find_version, folder_of, in_service, label
 from ftorch.jobs.versions import promote, roll_back
@@ -148,6 +148,47 @@ def test_what_shines_on_new_rows_alone_and_forgot_the_old_ones_is_refused(bench:
     # On all rows of today together it is as good: 130 of 200, as the one in service.
     assert (len(poisoned), found.state, found.reason) == (130, "refused", "gate")
     assert "120 rows" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("error", "looks"),
+    [(CredentialsError("no key"), 1), (JobFailedError("the trainer broke"), 41)],
+    ids=["stays", "tried for as long as it is worth"],
+)
+def test_what_cannot_be_judged_is_not_the_latest(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: FtorchError, looks: int
+) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ftorch.schedule.gate._judged", refuse)
+    bench.add()
+    by_hand = bench.trained("a", train=range(1000, 1060), held_out=OLD)
+    job = retrained(bench, range(180))
+
+    judged(bench, job)
+    for _ in range(looks):
+        bench.clock.advance(600)
+        bench.look()
+
+    latest = find_version(bench.context.store, "support@latest")
+    assert (bench.version(job).state, latest and latest.job_id) == ("refused", by_hand.id)
+    assert bench.version(job).reason == f"it could not be judged: {error.message}"
+
+
+def test_what_a_person_has_put_into_service_before_it_was_judged_stays(bench: Bench, old: JobRow) -> None:
+    job = retrained(bench, range(60))
+    promote(bench.context, "support/2")
+
+    found = judged(bench, job)
+
+    assert (found.state, serving(bench), bench.version(job).state) == ("promoted", "support/2", "promoted")
+
+
+def test_a_folder_that_is_called_like_a_version_is_not_taken_for_it(bench: Bench, old: JobRow) -> None:
+    (bench.folder / "support" / "1").mkdir(parents=True)
+
+    assert judged(bench, retrained(bench, range(180))).state == "promoted"
 
 
 def test_too_few_rows_to_tell_refuse_too(bench: Bench) -> None:
