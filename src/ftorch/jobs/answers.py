@@ -66,9 +66,10 @@ def answer_here(
     adapter: Path | None,
     progress: Progress,
     rows: Path | None = None,
+    left: Money | None = None,
 ) -> Answered:
     """Let the base model, with the adapter or without one, answer `rows` on this machine; the job's held-out rows when
-    not given.
+    not given. `left` is what limits beside the job's own leave for it.
 
     What was answered before is not answered again. The time is posted to the ledger at the declared rate of `local`,
     however the process ends. Raises ArtifactError for an adapter of another base, BudgetError when nothing is left
@@ -83,7 +84,7 @@ def answer_here(
     out = folder / "out"
     try:
         if not (out / output.RESULT).exists():
-            limits = {"max_duration_s": _affordable_s(context, job, plan), "adapter": adapter and str(adapter)}
+            limits = {"max_duration_s": _affordable_s(context, job, plan, left), "adapter": adapter and str(adapter)}
             _run(context, plan, folder, {**spec, **limits}, name, progress)
     finally:
         windows = _book(context, job, plan, folder, name)
@@ -122,8 +123,9 @@ def left_of_budget(context: Context, job: JobRow, plan: Plan) -> Money | None:
     return left
 
 
-def _affordable_s(context: Context, job: JobRow, plan: Plan) -> int | None:
-    left, rate = left_of_budget(context, job, plan), plan.declared_rates.get(_LOCAL)
+def _affordable_s(context: Context, job: JobRow, plan: Plan, beside: Money | None) -> int | None:
+    own, rate = left_of_budget(context, job, plan), plan.declared_rates.get(_LOCAL)
+    left = min((one for one in (own, beside) if one is not None), key=lambda one: one.amount, default=None)
     return budget.seconds_for(left, rate.amount) if left and rate else None
 
 

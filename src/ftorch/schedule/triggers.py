@@ -7,7 +7,7 @@ changed since it was last found unchanged, or where something else than the data
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ftorch.core.files import sha256_file
+from ftorch.costs.budget import Limit
+from ftorch.jobs.allowance import rules
 from ftorch.jobs.context import Context
 from ftorch.jobs.pays import Question, ready
 from ftorch.jobs.plan import Resolved
@@ -23,6 +25,7 @@ from ftorch.jobs.states import CANCELLED, TERMINAL, JobState
 from ftorch.manifest.lifetime import OfLogs
 from ftorch.manifest.schedule import ALWAYS, DATASET_CHANGED, HOSTED_CHANGED, EvaluationBelow, NewRows, Schedule
 from ftorch.manifest.schema import HeldOutFile, Manifest
+from ftorch.schedule.allowance import limit_of
 from ftorch.schedule.fresh import fall_below, new_rows
 from ftorch.store import JobRow, sql
 
@@ -66,9 +69,12 @@ class Looked:
 
     @cached_property
     def hosted(self) -> str | None:
-        """What the hosted model costs and until when it is there, as text that changes when that does."""
+        """What the hosted model costs and until when it is there, as text that changes when that does.
+
+        Where no trigger asks for it a price that nobody knows keeps nothing from being trained.
+        """
         block = self.manifest.lifetime
-        if block is None:
+        if block is None or HOSTED_CHANGED not in self.rule.when:
             return None
         shutdown = block.hosted_shutdown.isoformat() if block.hosted_shutdown else "none"
         if isinstance(block.hosted, OfLogs):
@@ -78,6 +84,12 @@ class Looked:
         now = ready(asked, self.planner.own_prices(), self.context.clock.now().date()).block.hosted
         figures = now.model_dump(mode="json", exclude={"source"})
         return f"{json.dumps(figures, sort_keys=True)}, shutdown {shutdown}"
+
+    def limits(self) -> Sequence[Limit]:
+        """What bounds the schedule's spend, as it stands now."""
+        reader, now = self.context.store.read(), self.context.clock.now()
+        own = [limit_of(reader, self.manifest.name, self.rule.budget, now)] if self.rule.budget else []
+        return [*own, *rules(reader, self.resolved.plan, now)]
 
     @cached_property
     def ground(self) -> str | None:
@@ -143,7 +155,7 @@ def _new_rows(looked: Looked, trigger: NewRows) -> Answer:
 
 
 def _evaluation_below(looked: Looked, trigger: EvaluationBelow) -> Answer:
-    found = fall_below(looked.context, looked.resolved, trigger)
+    found = fall_below(looked.context, looked.resolved, trigger, looked.limits)
     return Answer(found.words) if found.is_below else Answer(None, found.words)
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ftorch.core.errors import BudgetError
+from ftorch.core.money import Money
+from ftorch.costs.budget import Limit
 from ftorch.jobs.frozen import rows_beside
 from ftorch.jobs.planner import Planner
 from ftorch.jobs.versions import promote
@@ -25,10 +28,10 @@ def rows_of(bench: Bench, numbers: Sequence[int]) -> None:
     (bench.folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def asked(bench: Bench, floor: float = 0.8) -> Fall:
+def asked(bench: Bench, floor: float = 0.8, limits: Sequence[Limit] = ()) -> Fall:
     planner = Planner({}, bench.folder, bench.context.home, bench.context.store, bench.clock)
     resolved = planner.resolve(bench.manifest)
-    return fall_below(bench.context, resolved, EvaluationBelow(evaluation_below=floor))
+    return fall_below(bench.context, resolved, EvaluationBelow(evaluation_below=floor), lambda: limits)
 
 
 def fresh_order(bench: Bench, job: JobRow) -> list[int]:
@@ -70,6 +73,22 @@ def test_few_fresh_rows_say_nothing(bench: Bench, serving: JobRow) -> None:
     rows_of(bench, [*OLD, *range(1060, 1075)])
 
     assert asked(bench) == Fall(is_below=False, words="15 rows are fresh to support/1, 30 are asked for")
+
+
+def test_a_limit_of_which_nothing_is_left_asks_nobody(bench: Bench, serving: JobRow) -> None:
+    spent = Limit("monthly budget", Money.parse("1.00 USD"), Money.parse("0.90 USD"), Money.parse("0.10 USD"))
+
+    with pytest.raises(BudgetError, match=r"monthly budget, 1\.00 USD: 0\.90 USD is spent and 0.10 USD is held"):
+        asked(bench, limits=[spent])
+
+
+def test_to_look_for_new_rows_leaves_nothing_behind(bench: Bench, serving: JobRow) -> None:
+    rows_of(bench, [*OLD, *range(1060, 1075)])
+    kept = set(bench.context.home.root.rglob("*"))
+
+    asked(bench)
+
+    assert set(bench.context.home.root.rglob("*")) == kept
 
 
 def test_without_an_adapter_in_service_nothing_has_decayed(bench: Bench) -> None:

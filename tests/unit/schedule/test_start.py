@@ -8,6 +8,7 @@ import fsspec
 import pytest
 
 from ftorch.jobs.admit import admit
+from ftorch.jobs.versions import promote
 from ftorch.schedule.start import look
 from ftorch.schedule.verbs import trigger
 from ftorch.store import schedule_sql
@@ -214,6 +215,30 @@ def test_a_changed_price_or_shutdown_of_the_hosted_model_is_told_and_does_not_tr
     assert "has this very plan" in found.detail
     [notice] = bench.notices()
     assert (notice.kind, len(bench.jobs())) == ("changed", 1)
+
+
+def test_a_price_that_no_trigger_asks_for_keeps_nothing_from_being_trained(bench: Bench) -> None:
+    lifetime = "lifetime: {calls_per_period: 9, periods: 2, hosted: {model: nobody/knows, input_tokens: 9, \
+output_tokens: 9}, serving: {per_call: 0.0005 USD, source: quote}}\n"
+    bench.manifest.write_text(MANIFEST + lifetime)
+    bench.add()
+
+    assert bench.pass_hour().state == "started"
+
+
+def test_to_ask_about_fresh_rows_is_paid_from_the_schedules_budget(bench: Bench) -> None:
+    bench.add(when=[{"evaluation_below": 0.8, "fresh_rows": 10}], budget={"limit": "1.00 USD"})
+    bench.pass_hour()
+    job = bench.jobs()[0]
+    bench.job_ends("failed", spent_micro=1_500_000)
+    bench.look()
+    bench.trained("b", train=range(1000, 1060), held_out=range(20))
+    promote(bench.context, "support/1")
+
+    found = bench.pass_hour()
+
+    assert (found.state, job.name) == ("over_budget", "support")
+    assert "nothing is left to ask the adapter in service about fresh rows" in found.detail
 
 
 def test_a_changed_price_trains_where_the_data_has_grown_too(bench: Bench) -> None:
