@@ -10,6 +10,7 @@ from decimal import Decimal
 from ftorch.core.money import Money
 from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window, time_item
 from ftorch.providers.base import Observation
+from ftorch.providers.sightings import last_rate, paid_time
 
 _WHOLE = Decimal("0.98")
 """Boot and shutdown are in a provider's figure and hardly in ours, so a whole one is not below ours."""
@@ -49,12 +50,9 @@ def charge(
 
 
 def charge_as_seen(run: Subject, history: Sequence[Observation]) -> Sequence[LineItem]:
-    """The time that we saw at the rate that we saw, for a run of which nothing is left."""
-    for seen in reversed(history):
-        if seen.rate is not None and seen.billable_from is not None:
-            end = max(seen.billable_to or seen.observed_at, seen.billable_from)
-            return (_measured(run, Window(seen.billable_from, end), seen.rate),)
-    return ()
+    """The time that we saw (`paid_time`) at the rate that we saw, for a run of which nothing is left."""
+    rate, period = last_rate(history), paid_time(history)
+    return (_measured(run, period, rate),) if rate is not None and period is not None else ()
 
 
 def _recorded(run: Subject, period: Window, usd: Decimal, as_of: datetime) -> LineItem:
