@@ -115,14 +115,10 @@ def _is_news(run: RunRow, seen: Observation) -> bool:
     if seen.state is RunState.ABSENT or run.absent_at is not None:
         return True
     known = (run.state, run.provider_status, run.detail, run.progress, run.accrual_micro)
+    # What a look at many runs leaves out stays as it was: it is no news.
+    progress = progress_text(seen.progress) or run.progress
     accrual_micro = seen.accrual.micro if seen.accrual else run.accrual_micro
-    return known != (
-        seen.state.value,
-        seen.provider_status,
-        seen.detail,
-        progress_text(seen.progress),
-        accrual_micro,
-    )
+    return known != (seen.state.value, seen.provider_status, seen.detail, progress, accrual_micro)
 
 
 def _apply(context: Context, tx: Transaction, run: RunRow, seen: Observation, capabilities: Capabilities) -> None:

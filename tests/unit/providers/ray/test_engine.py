@@ -175,6 +175,21 @@ def test_a_run_is_never_charged_beyond_what_it_held(desk: Desk, emulator: RayEmu
     assert Money.from_micro(entry.amount_micro).amount == (5 + 120) * _PER_SECOND
 
 
+def test_a_look_at_many_that_tells_no_step_is_no_news(desk: Desk) -> None:
+    for number in range(5):
+        desk.submit(_plan(number), "ray")
+    desk.run_until(lambda: [run.progress is not None for run in _running(desk)] == [True] * 5)
+    desk.submit(_plan(5), "ray")
+    desk.run_until(lambda: len(_running(desk)) == 6)
+    before = {run.key: run.version for run in _running(desk)}
+
+    for _ in range(3):
+        desk.clock.advance(5)
+        desk.settle()
+
+    assert {run.key: run.version for run in _running(desk)} == before
+
+
 def test_a_run_that_finds_no_room_is_given_up_and_the_job_says_so(desk: Desk, emulator: RayEmulator) -> None:
     emulator.cluster.gpus = 0
     job = desk.submit(_plan(max_runs=1), "ray")
