@@ -28,6 +28,7 @@ from ftorch.manifest.catalogue import canonical_id
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import ENDED, Bundle, Feature, Observation, Provider, RunOrder, RunRef, RunState, Staged
+from ftorch.providers.http import Http
 
 INSTALLATION = "bench1"
 OTHER_INSTALLATION = "other1"
@@ -203,7 +204,9 @@ class CoreContract:
     def test_from_env_takes_the_clock_of_the_engine(self, bench: Bench) -> None:
         provider = type(bench.provider).from_env(bench.env, bench.clock)
 
-        assert bench.clock in vars(provider).values()
+        # In what looks at runs for it, perhaps; that its transport has it says nothing.
+        parts = [provider, *(one for one in vars(provider).values() if not isinstance(one, Http))]
+        assert any(bench.clock in getattr(one, "__dict__", {}).values() for one in parts)
         provider.close()
 
     def test_check_names_the_same_account_each_time(self, bench: Bench) -> None:

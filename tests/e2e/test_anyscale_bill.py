@@ -20,6 +20,7 @@ from ftorch.costs.items import Place
 from ftorch.emulators.anyscale import ORGANISATION, TOKEN, AnyscaleEmulator
 from ftorch.emulators.anyscale.jobs import Job
 from ftorch.jobs.billing.pull import pull
+from ftorch.jobs.billing.status import bill_status
 from ftorch.jobs.context import Context
 from ftorch.jobs.engine import Engine
 from ftorch.providers.anyscale.provider import AnyscaleProvider
@@ -139,14 +140,69 @@ def test_a_row_that_is_corrected_later_is_followed(books: Books) -> None:
 
 def test_a_cloud_of_ones_own_is_billed_the_fee_alone_and_the_line_says_so(books: Books) -> None:
     books.cloud["cloud"] = "tiny-aws"
-    job = books.run_over_midnight()
+    books.run_over_midnight()
 
     books.later(5 * _DAY_S)
 
     lines = [entry for entry in books.desk.context.store.ledger() if entry.source == "billing_api"]
-    assert books.spent() == books.truth(job)
     assert {"scope: platform_fee" in entry.description for entry in lines} == {True}
     assert ORGANISATION in {entry.account for entry in lines}
+
+
+def test_in_a_cloud_of_ones_own_a_run_costs_its_machines_and_the_fee_at_any_moment(books: Books) -> None:
+    books.cloud["cloud"] = "tiny-aws"
+    job = books.run_over_midnight()
+    _, second = books.emulator.service.usage(job)
+    books.emulator.service.posting.late[second.cluster_id, second.day] = 2 * _DAY_S
+
+    machines = books.spent()
+    books.later(_DAY_S)
+    with_one_row = books.spent() - machines
+    books.later(1.2 * _DAY_S)
+    with_both = books.spent() - machines
+    books.later(2 * _DAY_S)
+    settled = books.spent() - machines
+    books.later(_DAY_S)
+
+    truth = books.truth(job)
+    assert machines.amount > 0
+    assert Money(Decimal(0)) < with_one_row < truth
+    assert with_both == settled == books.spent() - machines == truth
+
+
+def test_a_fee_differs_from_nothing_that_was_charged(books: Books) -> None:
+    books.cloud["cloud"] = "tiny-aws"
+    books.run_over_midnight()
+
+    books.later(5 * _DAY_S)
+
+    status = bill_status(books.desk.context.store)
+    assert status.is_explained, status.differing
+
+
+def test_a_fee_that_is_corrected_later_leaves_the_machines_as_they_are(books: Books) -> None:
+    books.cloud["cloud"] = "tiny-aws"
+    job = books.run_over_midnight()
+    machines = books.spent()
+    books.later(5 * _DAY_S)
+    row = books.emulator.service.usage(job)[0]
+    books.emulator.service.posting.corrections[row.cluster_id, row.day] = Decimal("0.5")
+
+    books.later(10 * _DAY_S)
+
+    other = books.emulator.service.usage(job)[1].usd or Decimal(0)
+    assert books.spent() - machines == Money.from_micro(500_000 + Money(other).micro)
+
+
+def test_a_job_that_is_gone_from_a_cloud_of_ones_own_keeps_what_its_machines_cost(books: Books) -> None:
+    books.cloud["cloud"] = "tiny-aws"
+    job = books.run_over_midnight()
+    machines = books.spent()
+    books.emulator.service.forget(job)
+
+    books.later(5 * _DAY_S)
+
+    assert books.spent() - machines == books.truth(job)
 
 
 def test_rows_that_name_credits_alone_leave_what_was_charged(books: Books) -> None:

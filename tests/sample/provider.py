@@ -35,6 +35,7 @@ from ftorch.providers.base import (
     StagedContent,
 )
 from ftorch.providers.http import Http
+from ftorch.providers.sightings import last_rate, paid_time
 from sample import api
 from sample.capabilities import CAPABILITIES
 from sample.settings import KEY_VARIABLE, Settings
@@ -295,11 +296,8 @@ class AcmeProvider:
         part.replace(dest / name)
 
     def _measured(self, ref: RunRef, history: Sequence[Observation]) -> Sequence[LineItem]:
-        for seen in reversed(history):
-            if seen.rate is not None and seen.billable_from is not None:
-                period = Window(seen.billable_from, seen.billable_to or seen.observed_at)
-                return (_time_item(ref, seen.rate, period),)
-        return ()
+        rate, period = last_rate(history), paid_time(history)
+        return (_time_item(ref, rate, period),) if rate is not None and period is not None else ()
 
     def _id(self, ref: RunRef, operation: str) -> str:
         """acme's id of the run, looked up by the key where it was lost."""

@@ -4,6 +4,8 @@ Charges and lines of the bill are kept apart, each right by itself. Between them
 the charges as much as the bill has. While the bill does not reach the end of the run yet, that is what it has so far,
 so that the run's sum is the larger of the two; afterwards it is all of them, so that the sum is the bill's. The cover
 follows from what is there, never from what happened: any order of arrival ends in the same sum.
+
+Each scope has a cover of its own. A bill that has a fee alone says nothing about the machines, whatever it settles.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
-from ftorch.costs.items import BILL_SOURCES, Place
+from ftorch.costs.items import BILL_SOURCES, Place, Scope
 from ftorch.costs.months import counted
 from ftorch.store import BillRow, LedgerRow, RunRow, Transaction, bill_sql, sql
 
@@ -28,6 +30,16 @@ def cover(tx: Transaction, key: str, *, now: datetime) -> int:
     """
     base = key.partition("/")[0]
     entries = tx.many(LedgerRow, sql.LEDGER_OF_KEY, key=base)
+    scopes = sorted({entry.scope for entry in entries})
+    return sum(_cover(tx, base, [one for one in entries if one.scope == scope], now) for scope in scopes)
+
+
+def is_charge(entry: LedgerRow) -> bool:
+    """What we charged for a run ourselves, from a record, measured time or a declared rate."""
+    return entry.source not in BILL_SOURCES and not _is_cover(entry)
+
+
+def _cover(tx: Transaction, base: str, entries: Sequence[LedgerRow], now: datetime) -> int:
     bill = [entry for entry in entries if _is_billed(entry)]
     charges = [entry for entry in entries if is_charge(entry)]
     if not bill or not charges:
@@ -42,11 +54,6 @@ def cover(tx: Transaction, key: str, *, now: datetime) -> int:
         left = [left[0] - wanted[0], left[1] - wanted[1]]
         appended += _append(tx, ours[-1], standing, base, wanted, now)
     return appended
-
-
-def is_charge(entry: LedgerRow) -> bool:
-    """What we charged for a run ourselves, from a record, measured time or a declared rate."""
-    return entry.source not in BILL_SOURCES and not _is_cover(entry)
 
 
 def _is_cover(entry: LedgerRow) -> bool:
@@ -72,7 +79,7 @@ def _append(
         return 0
     entry = replace(
         charge,
-        source_ref=f"{MARK}{base}",
+        source_ref=f"{MARK}{base}" if charge.scope == Scope.RUN else f"{MARK}{base}/{charge.scope}",
         revision=len(standing) + 1,
         run_key=base,
         amount_micro=amount_micro,

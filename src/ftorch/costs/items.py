@@ -57,6 +57,15 @@ class Place(StrEnum):
     """It carries our mark, and no row answers for it."""
 
 
+class Scope(StrEnum):
+    """What an amount is the price of. A line of a bill takes the place of charges of its own scope alone."""
+
+    RUN = "run"
+    """All that the run cost, but for what is priced beside it."""
+    PLATFORM_FEE = "platform_fee"
+    """The provider's fee, where the machines are on another bill: that of the user's own cloud."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A span of time, the end not included."""
@@ -98,6 +107,7 @@ class LineItem:
     """What a derived amount may be at least and at most; the description says it in words."""
     remote_id: str | None = None
     """The provider's own id of the run, where the row names that instead of our key."""
+    scope: Scope = Scope.RUN
 
     @property
     def list_amount(self) -> Money:

@@ -32,7 +32,8 @@ def post(
 ) -> int:
     """Bring one line item into the ledger; returns how many entries were appended.
 
-    The same item again, or an older reading of it, appends nothing. The same amount in another place moves.
+    The same item again, or an older reading of it, appends nothing. The same amount in another place moves; its scope
+    stays what it was at first, for a provider may not be able to tell it any more.
     """
     entry = _entry(item, provider=provider, account=account, job_id=job_id, now=now)
     entry = counted(tx, replace(entry, place=place.value, labels=labels), now)
@@ -41,6 +42,7 @@ def post(
         tx.add_entry(entry)
         return 1
     standing, net_micro = earlier[-1], sum(one.amount_micro for one in earlier)
+    entry = replace(entry, scope=standing.scope)
     if _is_older(entry, standing, net_micro, _last_reading(tx, entry)):
         return 0
     if (net_micro, _what(standing)) == (entry.amount_micro, _what(entry)):
@@ -113,6 +115,7 @@ def _entry(item: LineItem, *, provider: str, account: str, job_id: str | None, n
         recorded_at=now,
         list_micro=item.list_amount.micro,
         counted_at=item.period.start,
+        scope=item.scope.value,
     )
 
 

@@ -13,7 +13,7 @@ from ftorch.jobs.serial import changes, progress_text, ref
 from ftorch.jobs.states import STOP_WORDS, JobReason
 from ftorch.jobs.submit import order_for
 from ftorch.manifest.schema import RetryEvent
-from ftorch.providers.base import ENDED, Observation, Provider, RunState
+from ftorch.providers.base import ENDED, Capabilities, Observation, Provider, RunState
 from ftorch.store import JobRow, RunRow, Transaction, sql
 
 _KEEP_FRESH = timedelta(minutes=5)
@@ -73,6 +73,8 @@ def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> boo
     """Read all these runs of one provider at once, and write what changed in one commit. True: a state was news."""
     seen = provider.observe([ref(run) for run in runs])
     found = [(run, seen[ref(run)]) for run in runs if ref(run) in seen]
+    for run, observation in found:
+        context.saw(run.key, observation)
     news = [(run, observation) for run, observation in found if _is_news(run, observation)]
     if not news:
         return False
@@ -85,7 +87,7 @@ def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> boo
     def change(tx: Transaction) -> None:
         for run, observation in news:
             if (current := _still_open(tx, run, observation, quiet)) is not None:
-                _apply(context, tx, current, observation)
+                _apply(context, tx, current, observation, provider.capabilities)
 
     context.store.write(change)
     return any(run.state != observation.state.value for run, observation in news)
@@ -113,23 +115,21 @@ def _is_news(run: RunRow, seen: Observation) -> bool:
     if seen.state is RunState.ABSENT or run.absent_at is not None:
         return True
     known = (run.state, run.provider_status, run.detail, run.progress, run.accrual_micro)
+    # What a look at many runs leaves out stays as it was: it is no news.
+    progress = progress_text(seen.progress) or run.progress
     accrual_micro = seen.accrual.micro if seen.accrual else run.accrual_micro
-    return known != (
-        seen.state.value,
-        seen.provider_status,
-        seen.detail,
-        progress_text(seen.progress),
-        accrual_micro,
-    )
+    return known != (seen.state.value, seen.provider_status, seen.detail, progress, accrual_micro)
 
 
-def _apply(context: Context, tx: Transaction, run: RunRow, seen: Observation) -> None:
+def _apply(context: Context, tx: Transaction, run: RunRow, seen: Observation, capabilities: Capabilities) -> None:
     set_now, now = changes(seen), context.clock.now()
     if seen.state is RunState.ABSENT and run.absent_at is None:
         # One walk may miss a run that has just been made or moved to another page: it takes a second one.
         context.change_run_in(tx, run, "not seen", seen.detail, absent_at=now)
         return
     set_now["absent_at"] = run.absent_at if seen.state is RunState.ABSENT else None
+    if seen.state is RunState.ABSENT and seen.billable_to is None:
+        set_now["billable_to"] = run.billable_to or _paid_until(context, run, capabilities)
     if run.billable_from is not None:
         set_now.pop("billable_from", None)
     event, detail = _event(run, seen)
@@ -141,6 +141,21 @@ def _apply(context: Context, tx: Transaction, run: RunRow, seen: Observation) ->
     elif run.started_at is None and (seen.state is RunState.RUNNING or seen.billable_from is not None):
         set_now["started_at"] = _by_our_clock(seen.billable_from, run, now)
     context.change_run_in(tx, run, event, detail, **set_now)
+
+
+def _paid_until(context: Context, run: RunRow, capabilities: Capabilities) -> datetime | None:
+    """The end of a run that is gone and that nobody can ask: when it was seen last, and never after what it held.
+
+    The walk that missed it says only that it ended before: nobody may have looked for days. So the figure is too low
+    by what the run did after the last walk, or after the last sight in its row where the daemon was started anew, which
+    is at most five minutes older.
+    """
+    end = context.last_sight(run)
+    if run.billable_from is None or end is None:
+        return None
+    if run.max_duration_s is not None:
+        end = min(end, run.billable_from + timedelta(seconds=run.max_duration_s + capabilities.overhead_s))
+    return max(end, run.billable_from)
 
 
 def _by_our_clock(moment: datetime | None, run: RunRow, now: datetime) -> datetime:

@@ -14,7 +14,7 @@ from ftorch.core.paths import Home
 from ftorch.core.redact import Redactor
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.settings import Cap
-from ftorch.providers.base import Provider
+from ftorch.providers.base import ENDED, Observation, Provider, RunState
 from ftorch.store import EventRow, JobRow, RunRow, Store, Transaction
 
 _FIRST_WAIT = timedelta(seconds=2)
@@ -38,6 +38,7 @@ class Context:
     caps: Sequence[Cap] = ()
     _accounts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _first_looks: dict[str, Reading] = field(default_factory=dict, repr=False, compare=False)
+    _sights: dict[str, datetime] = field(default_factory=dict, repr=False, compare=False)
 
     def plan(self, job: JobRow) -> Plan:
         """The job's plan. Raises StoreError for one that this version cannot read."""
@@ -90,6 +91,18 @@ class Context:
     def first_look(self, key: str, now: Reading) -> Reading:
         """When this process first asked how long ago a run was sent and nobody could tell."""
         return self._first_looks.setdefault(key, now)
+
+    def saw(self, key: str, seen: Observation) -> None:
+        """Remember that a run is there: its row is told so now and then only. One that is missed was there before."""
+        if seen.state not in ENDED:
+            self._sights[key] = seen.observed_at
+        elif seen.state is not RunState.ABSENT:
+            self._sights.pop(key, None)
+
+    def last_sight(self, run: RunRow) -> datetime | None:
+        """When the run was seen last, by this process or by whoever has written its row."""
+        moments = (run.observed_at, self._sights.get(run.key))
+        return max((moment for moment in moments if moment is not None), default=None)
 
     def change_job(self, job: JobRow, event: str = "", words: str = "", /, **changes: object) -> bool:
         """Change a job that is still as it was read, with its event, in one commit. False: it had changed."""

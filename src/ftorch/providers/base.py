@@ -353,7 +353,12 @@ class Provider(Protocol):
         ...
 
     def charges(self, ref: RunRef, history: Sequence[Observation]) -> Sequence[LineItem]:
-        """What this run cost so far: from the provider's record, from measured time, or from a declared rate."""
+        """What this run cost so far: from the provider's record, from measured time, or from a declared rate.
+
+        `history` is oldest first. A reading that missed the run is no sight of it (`sightings.paid_time`): what nobody
+        can be asked about is charged to the last moment at which it was seen, which is the reading's `billable_to`
+        where the row alone is left.
+        """
         ...
 
     def owned(self, installation: str) -> Iterator[RunRef]:

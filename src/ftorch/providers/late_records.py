@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ftorch.core.money import Money
-from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window, time_item
+from ftorch.costs.items import EntryKind, LineItem, Scope, SpendSource, Window, time_item
 from ftorch.providers.base import Observation
+from ftorch.providers.sightings import last_rate, paid_time
 
 _WHOLE = Decimal("0.98")
 """Boot and shutdown are in a provider's figure and hardly in ours, so a whole one is not below ours."""
@@ -25,6 +26,8 @@ class Subject:
     time_ref: str
     time: str
     """`at N USD per hour` comes behind it."""
+    scope: Scope = Scope.RUN
+    """Of the record. One that is the price of the run takes the place of measured time; a fee comes on top of it."""
 
 
 def charge(
@@ -36,25 +39,31 @@ def charge(
     now: datetime,
     settle_lag_s: float,
 ) -> Sequence[LineItem]:
-    """One item, or none where nobody names a price. `recorded` is the provider's figure in USD so far."""
+    """Measured time or the record, both where the record has a fee alone, or none where nobody names a price.
+
+    `recorded` is the provider's figure in USD so far. Asked again it gives the same items with newer amounts.
+    """
     ended_at = seen.billable_to or now
     period = Window(seen.billable_from, max(ended_at, seen.billable_from)) if seen.billable_from else None
     measured = _measured(run, period, rate) if period and rate is not None else None
     is_settled = now >= ended_at + timedelta(seconds=settle_lag_s)
-    if recorded and (measured is None or is_settled or recorded >= measured.amount.amount * _WHOLE):
-        known = period or Window(ended_at, ended_at)
-        as_of = ended_at + timedelta(seconds=settle_lag_s) if is_settled else ended_at
-        return (_recorded(run, known, recorded, as_of),)
-    return (measured,) if measured else ()
+    if not recorded:
+        return (measured,) if measured else ()
+    as_of = ended_at + timedelta(seconds=settle_lag_s) if is_settled else ended_at
+    record = _recorded(run, period or Window(ended_at, ended_at), recorded, as_of)
+    if measured is None or (run.scope is Scope.RUN and _is_whole(recorded, measured, is_settled=is_settled)):
+        return (record,)
+    return (measured,) if run.scope is Scope.RUN else (measured, record)
 
 
 def charge_as_seen(run: Subject, history: Sequence[Observation]) -> Sequence[LineItem]:
-    """The time that we saw at the rate that we saw, for a run of which nothing is left."""
-    for seen in reversed(history):
-        if seen.rate is not None and seen.billable_from is not None:
-            end = max(seen.billable_to or seen.observed_at, seen.billable_from)
-            return (_measured(run, Window(seen.billable_from, end), seen.rate),)
-    return ()
+    """The time that we saw (`paid_time`) at the rate that we saw, for a run of which nothing is left."""
+    rate, period = last_rate(history), paid_time(history)
+    return (_measured(run, period, rate),) if rate is not None and period is not None else ()
+
+
+def _is_whole(recorded: Decimal, measured: LineItem, *, is_settled: bool) -> bool:
+    return is_settled or recorded >= measured.amount.amount * _WHOLE
 
 
 def _recorded(run: Subject, period: Window, usd: Decimal, as_of: datetime) -> LineItem:
@@ -70,6 +79,7 @@ def _recorded(run: Subject, period: Window, usd: Decimal, as_of: datetime) -> Li
         as_of=as_of,
         description=run.record,
         run_key=run.key,
+        scope=run.scope,
     )
 
 

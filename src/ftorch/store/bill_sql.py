@@ -76,8 +76,8 @@ UNEXPLAINED = (
     f"{_select(LedgerRow, 'ledger')} WHERE id IN (SELECT MAX(id) FROM ledger WHERE place = 'unexplained' "
     "AND place <> 'run' GROUP BY provider, account, source, source_ref HAVING SUM(amount_micro) <> 0) ORDER BY id"
 )
-# Runs that have both a bill and what we had charged, as they stand. A line that was corrected or refunded is the
-# provider's last word, and is not held against our figure; so is one that it made or changed after its usage had
+# Runs that have both a bill and what we had charged in a scope, as they stand. A line that was corrected or refunded is
+# the provider's last word, and is not held against our figure; so is one that it made or changed after its usage had
 # settled, where its as-of time is not just when we read it (ten minutes: some bills have no as-of time of their own).
 _LATE = (
     "(as_of > period_end + (bills.pulled_at - bills.data_through) AND recorded_at > as_of + 600000000 "
@@ -90,7 +90,8 @@ BILLED_RUNS = (
     f"CAST(SUM(CASE WHEN {_OF_BILL} OR source_ref LIKE 'bill/%' THEN 0 ELSE amount_micro END) AS BIGINT) AS charged, "
     f"MAX(CASE WHEN {_OF_BILL} THEN '' ELSE ledger.source END) AS source, MAX(period_end) AS ends_at FROM ledger "
     "JOIN bills ON bills.provider = ledger.provider AND bills.account = ledger.account "
-    f"WHERE run_key IS NOT NULL AND place = 'run' AND {_SPEND} GROUP BY 1, ledger.provider, ledger.account "
+    f"WHERE run_key IS NOT NULL AND place = 'run' AND {_SPEND} "
+    "GROUP BY 1, ledger.provider, ledger.account, ledger.scope "
     f"HAVING MAX(CASE WHEN {_OF_BILL} AND {_LATE} THEN 1 ELSE 0 END) = 0 "
     f"AND MAX(CASE WHEN {_OF_BILL} THEN 1 ELSE 0 END) = 1 AND MIN(CASE WHEN {_OF_BILL} THEN 1 ELSE 0 END) = 0"
 )

@@ -133,7 +133,7 @@ class LedgerRow:
     `place` says where a line of a bill went: run, assigned, outside or unexplained; our own charges are a run's.
     `counted_at` decides in which month the entry counts: when its period begins, or later where that month was closed;
     then `corrects` names the month. `labels` are those that a person gave to a line without a job. `list_micro` is
-    the amount at the unit price, before discounts.
+    the amount at the unit price, before discounts. `scope` is what it is the price of: `run` or `platform_fee`.
     """
 
     id: int = 0
@@ -159,6 +159,7 @@ class LedgerRow:
     counted_at: datetime
     corrects: str | None = None
     labels: str | None = None
+    scope: str = "run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -228,7 +228,7 @@ def _run(tx: Transaction, entry: LedgerRow) -> LineRun | None:
     base = entry.run_key.partition("/")[0]
     row = tx.one(RunRow, sql.RUN, key=entry.run_key)
     job = tx.one(JobRow, sql.JOB, id=row.job_id) if row else None
-    entries = tx.many(LedgerRow, sql.LEDGER_OF_KEY, key=base)
+    entries = [one for one in tx.many(LedgerRow, sql.LEDGER_OF_KEY, key=base) if one.scope == entry.scope]
     return LineRun(
         key=entry.run_key,
         job=job.id if job else entry.job_id,

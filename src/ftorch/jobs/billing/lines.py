@@ -10,7 +10,7 @@ from itertools import islice
 from ftorch.core.clock import from_micros
 from ftorch.core.money import Money
 from ftorch.costs.cover import cover
-from ftorch.costs.items import EntryKind, LineItem, Place, SpendSource, Window
+from ftorch.costs.items import EntryKind, LineItem, Place, Scope, SpendSource, Window
 from ftorch.jobs.billing.place import Bill, post_line
 from ftorch.jobs.context import Context
 from ftorch.store import BillRow, LedgerRow, RunRow, Transaction, bill_sql
@@ -90,6 +90,7 @@ def item_of(tx: Transaction, entry: LedgerRow) -> LineItem:
         as_of=max(entry.as_of, from_micros(int(seen or 0))),
         description=entry.description,
         run_key=entry.run_key,
+        scope=Scope(entry.scope),
     )
 
 

@@ -1,6 +1,7 @@
 """The organisation's bill: a row for each cluster and UTC day. A row names its job, whose name is our key.
 
-Where the machines stand in a cloud of the user's own, the row is Anyscale's fee alone; the line says so.
+Where the machines stand in a cloud of the user's own, the row is Anyscale's fee alone; the line says so, and leaves
+what was charged for the machines as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import structlog
 from ftorch.core.errors import BillNotEnabledError, CredentialsError
 from ftorch.core.ids import installation_of
 from ftorch.core.money import Money
-from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window
+from ftorch.costs.items import EntryKind, LineItem, Scope, SpendSource, Window
 from ftorch.providers.anyscale import api
 from ftorch.providers.anyscale.answers import Usage
 from ftorch.providers.anyscale.money import FEE_ALONE
@@ -81,6 +82,7 @@ def _item(row: Usage, period: Window, is_hosted: bool, now: datetime) -> LineIte
         description=f"{_what(row)} on cluster {row.cluster_id}{'' if is_hosted else FEE_ALONE}",
         run_key=key,
         remote_id=row.job_id,
+        scope=Scope.RUN if is_hosted else Scope.PLATFORM_FEE,
     )
 
 

@@ -75,8 +75,8 @@ class Directory:
         return self._kept(("head", cloud_id), ask)
 
     def _users_own(self, named: str, cloud_id: str) -> str:
-        name, _, version = named.partition(":")
-        found = api.compute_named(self._http, name, int(version or -1), cloud_id)
+        name, version = machines.named_config(named)
+        found = api.compute_named(self._http, name, version, cloud_id)
         if found is None:
             raise refused(f"anyscale has no compute config {named!r}", "change provider.anyscale.compute_config")
         return found.id

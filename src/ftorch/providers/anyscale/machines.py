@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import ceil
@@ -31,6 +32,9 @@ _ACCELERATORS: Mapping[str, str] = {"A100-80GB": "A100-80G", "A100-40GB": "A100-
 _CUSTOM = "custom"
 """The instance type of a machine that is described by what it must have."""
 _NO_WORK: Mapping[str, int] = {"cpu": 0, "gpu": 0}
+_NAMED = re.compile(r"(?P<name>[^:]+)(:(?P<version>[1-9][0-9]{0,8}))?")
+"""A compute config of the user's: what Anyscale's own SDK takes, whose versions are numbers from 1 on."""
+_NEWEST = -1
 _OTHER_NAMES: Mapping[str, str] = {"A10": "A10G"}
 
 
@@ -46,6 +50,20 @@ def memory_gib(plan: Plan) -> int:
     """What each machine must have beside its GPU."""
     need = memory_need(plan)
     return max(_LEAST_MEMORY_GIB, _BASE_MEMORY_GIB + (ceil(need.weights) if need else 0))
+
+
+def named_config(text: str) -> tuple[str, int]:
+    """The name and the version of `NAME` or `NAME:VERSION`; without one, what Anyscale takes for the newest.
+
+    Raises RunRejectedError for anything else.
+    """
+    found = _NAMED.fullmatch(text)
+    if found is None:
+        raise refused(
+            f"provider.anyscale.compute_config {text!r} is neither NAME nor NAME:VERSION, whose versions are numbers",
+            "write the name alone for its newest version, or a number behind it, such as machines:2",
+        )
+    return found["name"], int(found["version"] or _NEWEST)
 
 
 def workers_of(placement: Placement) -> int:

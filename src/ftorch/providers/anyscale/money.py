@@ -1,10 +1,14 @@
-"""What a run cost: the rows of the bill that name its job, once they hold all of it; measured time until then."""
+"""What a run cost: the rows of the bill that name its job, once they hold all of it; measured time until then.
+
+In a cloud of the user's own they never hold the machines, whose measured time stays; the fee comes on top.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
 
+from ftorch.costs.items import Scope
 from ftorch.providers.anyscale.answers import Usage
 from ftorch.providers.late_records import Subject
 
@@ -25,4 +29,5 @@ def subject(job_id: str, key: str, *, is_hosted: bool = True) -> Subject:
         record=f"anyscale's usage rows of job {job_id}{'' if is_hosted else FEE_ALONE}",
         time_ref=f"{job_id}/time",
         time=f"time of job {job_id} on anyscale",
+        scope=Scope.RUN if is_hosted else Scope.PLATFORM_FEE,
     )

@@ -13,7 +13,7 @@ from ftorch.manifest.plan import Plan
 from ftorch.providers.anyscale import api
 from ftorch.providers.anyscale.capabilities import START_S
 from ftorch.providers.anyscale.errors import refused
-from ftorch.providers.anyscale.machines import workers_of
+from ftorch.providers.anyscale.machines import named_config, workers_of
 from ftorch.providers.base import Placement, RunOrder
 from ftorch.providers.ray_jobs import contract
 from ftorch.providers.ray_jobs.package import requirements
@@ -55,6 +55,8 @@ def check(plan: Plan) -> None:
             f"anyscale's machines have no weights of {plan.base_model.id}",
             "name HuggingFaceTB/SmolLM2-135M-Instruct, which comes from the Hub",
         )
+    if named := plan.options.get("anyscale", {}).get("compute_config"):
+        named_config(str(named))
     uri = output_uri(plan)
     if not uri:
         raise refused(

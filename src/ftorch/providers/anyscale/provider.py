@@ -182,7 +182,10 @@ class AnyscaleProvider:
         return False
 
     def charges(self, ref: RunRef, history: Sequence[Observation]) -> Sequence[LineItem]:
-        """The bill's rows of the job, once they hold all of it; before that measured time at the listed price."""
+        """The bill's rows of the job, once they hold all of it; before that measured time at the listed price.
+
+        In a cloud of the user's own both: the machines' measured time, and the rows as the fee on top of it.
+        """
         try:
             job = self._record(ref, "charges")
         except RunNotFoundError:

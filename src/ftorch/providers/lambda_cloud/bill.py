@@ -11,7 +11,7 @@ from ftorch.core.clock import Clock
 from ftorch.core.errors import FtorchError
 from ftorch.core.ids import made_at
 from ftorch.costs.items import EntryKind, LineItem, SpendSource
-from ftorch.providers.base import Observation, RunRef
+from ftorch.providers.base import Observation, RunRef, RunState
 from ftorch.providers.lambda_cloud.api import Api, Instance
 from ftorch.providers.lambda_cloud.cost import Cost, Life, cost, words
 from ftorch.providers.lambda_cloud.machines import GONE
@@ -55,9 +55,17 @@ class Known:
 
     @property
     def seen_at(self) -> datetime | None:
-        """Last seen alive."""
-        moments = [seen.observed_at for seen in self.history] + [self.record.seen_at if self.record else None]
-        return max((moment for moment in moments if moment is not None), default=None)
+        """Last seen alive. A look that missed the machine is none; without a record the row knows the one before it."""
+        looks = [seen.observed_at for seen in self.history if seen.state is not RunState.ABSENT]
+        kept = [self.record.seen_at] if self.record else [seen.billable_to for seen in self.history]
+        return max((moment for moment in (*looks, *kept) if moment is not None), default=None)
+
+    @property
+    def gone_at(self) -> datetime | None:
+        """Found gone: it cost nothing after that, whenever it is charged."""
+        if self.record is not None and self.record.ended_at is not None:
+            return self.record.ended_at
+        return next((seen.observed_at for seen in self.history if seen.state is RunState.ABSENT), None)
 
 
 def item(known: Known, api: Api, clock: Clock) -> LineItem | None:
@@ -84,7 +92,7 @@ def _end(known: Known, api: Api, clock: Clock, start: datetime) -> tuple[datetim
         until = known.history[-1].observed_at if known.history else clock.now()
         return until, until
     record = known.record
-    ended_to = (record.ended_at if record else None) or clock.now()
+    ended_to = known.gone_at or clock.now()
     ended_from = min((record.ending_from if record else None) or known.seen_at or start, ended_to)
     if _is_one_minute(start, ended_from, ended_to):
         return ended_from, ended_to

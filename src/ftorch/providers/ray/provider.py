@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from datetime import timedelta
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
-import structlog
-
-from ftorch.core.clock import Clock, SystemClock, from_micros
+from ftorch.core.clock import Clock, SystemClock
 from ftorch.core.errors import (
     CredentialsError,
     ProviderUnavailableError,
@@ -33,28 +29,18 @@ from ftorch.providers.base import (
     Placement,
     RunOrder,
     RunRef,
-    RunState,
     Staged,
 )
 from ftorch.providers.http import Http
 from ftorch.providers.ray import api, orders, readings
 from ftorch.providers.ray.capabilities import CAPABILITIES, CREATE_S
 from ftorch.providers.ray.cost import charge
-from ftorch.providers.ray.files import SessionFiles
 from ftorch.providers.ray.log import KeptLogs, page
 from ftorch.providers.ray.settings import ADDRESS_VARIABLE, TOKEN_VARIABLE, Settings
+from ftorch.providers.ray.watching import Watching, files
 from ftorch.providers.ray_jobs import artifact, contract
-from ftorch.providers.ray_jobs.files import RunFiles
 from ftorch.providers.ray_jobs.package import package
-from ftorch.providers.ray_jobs.status import Status
-from ftorch.providers.ray_jobs.store import UriFiles, check_uri
-
-_FEW = 5
-"""So many jobs are asked for one by one; for more, one list costs the cluster less."""
-_LONG_WAIT = timedelta(minutes=2)
-"""A job that waits longer says what the cluster has."""
-
-log = structlog.get_logger()
+from ftorch.providers.ray_jobs.store import check_uri
 
 
 class RayProvider:
@@ -66,7 +52,7 @@ class RayProvider:
     def __init__(self, http: Http, address: str, home: Home, clock: Clock) -> None:
         self._http = http
         self._address = address
-        self._clock = clock
+        self._watching = Watching(http, clock)
         self._kept = KeptLogs(home.root / "ray" / "logs")
 
     @classmethod
@@ -137,27 +123,14 @@ class RayProvider:
         """The jobs under these keys. The key is the job's id, so there is one at most."""
         if not keys:
             return {}
-        there = self._jobs(keys, "find")
+        there = self._watching.jobs(keys, "find")
         session = api.version(self._http, "find").session_name
         return {key: [self._ref(key, session)] for key in there}
 
     def observe(self, refs: Collection[RunRef]) -> Mapping[RunRef, Observation]:
         """Single questions for a few runs, one list for many. Of a job that has ended its folder is read, once."""
         self._check_account(*refs)
-        if not refs:
-            return {}
-        jobs = self._jobs([ref.key for ref in refs], "observe")
-        is_few = len(refs) <= _FEW
-        seen: dict[RunRef, Observation] = {}
-        for ref in (one for one in refs if one.key in jobs):
-            # One whose storage does not answer now is asked again; it must not hide the others.
-            with suppress(ProviderUnavailableError):
-                seen[ref] = self._observation(jobs[ref.key], is_few=is_few)
-        missing = [ref for ref in refs if ref.key not in jobs]
-        if missing:
-            session, now = api.version(self._http, "observe").session_name, self._clock.now()
-            seen |= {ref: readings.absent(session, ref.place, now) for ref in missing}
-        return seen
+        return self._watching.observe(refs) if refs else {}
 
     def logs(self, ref: RunRef, *, cursor: str | None) -> LogPage:
         """What the job has printed from byte `cursor` on."""
@@ -182,7 +155,7 @@ class RayProvider:
         job = api.job(self._http, ref.key, "fetch")
         if job is None:
             raise self._not_found(ref.key, "fetch")
-        return artifact.fetch(self._files(job, "fetch"), ref.key, dest, self.name)
+        return artifact.fetch(files(self._http, job, "fetch"), ref.key, dest, self.name)
 
     def release(self, ref: RunRef) -> bool:
         """Drop the record of an ended job, after its log is kept here; true once it is seen to be gone.
@@ -201,14 +174,14 @@ class RayProvider:
         return False
 
     def charges(self, ref: RunRef, history: Sequence[Observation]) -> Sequence[LineItem]:
-        """The runner's own time at the declared rate; nothing when no rate was declared, for then nobody knows."""
+        """The run's time at the declared rate; nothing where none was declared.
+
+        A run that is gone with its session is charged to the last moment at which it was seen, not to the one at which
+        it was missed.
+        """
         self._check_account(ref)
         job = api.job(self._http, ref.key, "charges")
-        seen = [self._observation(job, is_few=True)] if job else []
-        for one in (*seen, *reversed(history)):
-            if one.rate is not None and one.billable_from is not None:
-                return (charge(ref, one),)
-        return ()
+        return charge(ref, [*history, *([self._watching.look(job)] if job else [])])
 
     def owned(self, installation: str) -> Iterator[RunRef]:
         """All jobs of the session whose id is one of the installation's keys."""
@@ -221,46 +194,6 @@ class RayProvider:
     def close(self) -> None:
         """Give back connections. Closing twice is harmless."""
         self._http.close()
-
-    def _jobs(self, keys: Collection[str], operation: str) -> dict[str, api.Job]:
-        """The jobs that the session has of these keys."""
-        if len(keys) > _FEW:
-            wanted = set(keys)
-            found: Iterable[api.Job] = api.jobs(self._http, operation)
-            return {one.submission_id: one for one in found if one.submission_id in wanted}
-        asked = {key: api.job(self._http, key, operation) for key in keys}
-        return {key: job for key, job in asked.items() if job is not None}
-
-    def _observation(self, job: api.Job, *, is_few: bool) -> Observation:
-        state = readings.state_of(job)
-        is_looked_into = state in ENDED or (is_few and state is RunState.RUNNING)
-        told = self._told(job, state) if is_looked_into else None
-        seen = readings.observation(job, told, self._clock.now())
-        return self._waiting(job, seen) if state is RunState.QUEUED and is_few else seen
-
-    def _told(self, job: api.Job, state: RunState) -> Status | None:
-        """What the run itself has left. Where its storage may not be read from here, Ray's own word is all there is."""
-        try:
-            return Status.parse(self._files(job, "observe").read("status.json"))
-        except ProviderUnavailableError:
-            if state in ENDED:
-                raise
-        except (CredentialsError, RunRejectedError) as error:
-            log.warning("the run's folder may not be read from here", provider=self.name, error=error.message)
-        return None
-
-    def _waiting(self, job: api.Job, seen: Observation) -> Observation:
-        """A job that waits for long says what the cluster has."""
-        if job.start_time is None or self._clock.now() - from_micros(job.start_time * 1000) < _LONG_WAIT:
-            return seen
-        said = " ".join(api.cluster_status(self._http).split())
-        return readings.with_detail(seen, f"waits for room; {said}" if said else "waits for room")
-
-    def _files(self, job: api.Job, operation: str) -> RunFiles:
-        key = job.submission_id or ""
-        if output_uri := orders.output_uri_of(job):
-            return UriFiles(output_uri, key, self.name)
-        return SessionFiles(self._http, key, job.driver_node_id, operation)
 
     def _check_one_node(self) -> None:
         """The run's folder is read where its driver is, and the workers write it where they are."""

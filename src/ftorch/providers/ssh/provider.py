@@ -24,7 +24,7 @@ from ftorch.core.errors import (
 )
 from ftorch.core.ids import installation_of
 from ftorch.core.paths import Home
-from ftorch.costs.items import LineItem, Quote, SpendSource, Window, time_item
+from ftorch.costs.items import LineItem, Quote, SpendSource, time_item
 from ftorch.manifest.plan import Plan
 from ftorch.providers import output
 from ftorch.providers.base import (
@@ -40,6 +40,7 @@ from ftorch.providers.base import (
     RunState,
     Staged,
 )
+from ftorch.providers.sightings import last_rate, paid_time
 from ftorch.providers.ssh.box import ANSWER_S, Box, Reading, read_many
 from ftorch.providers.ssh.capabilities import CAPABILITIES
 from ftorch.providers.ssh.hosts import KnownHosts, host_of
@@ -160,13 +161,12 @@ class SshProvider:
 
     def charges(self, ref: RunRef, history: Sequence[Observation]) -> Sequence[LineItem]:
         """Measured time at the declared rate; nothing when no rate was declared, for then nobody knows."""
-        seen = self._last(ref, history)
-        if seen is None or seen.rate is None or seen.billable_from is None:
+        seen = self._sights(ref, history)
+        rate, period = last_rate(seen), paid_time(seen)
+        if rate is None or period is None:
             return ()
-        end = seen.billable_to or seen.observed_at
-        period = Window(seen.billable_from, max(end, seen.billable_from))
-        words = f"training by ssh at the declared rate of {seen.rate} USD per hour"
-        return (time_item(SpendSource.DECLARED, f"{ref.key}/time", seen.rate, period, words, run_key=ref.key),)
+        words = f"training by ssh at the declared rate of {rate} USD per hour"
+        return (time_item(SpendSource.DECLARED, f"{ref.key}/time", rate, period, words, run_key=ref.key),)
 
     def owned(self, installation: str) -> Iterator[RunRef]:
         """The run folders with the installation's mark, on every machine that was ever used."""
@@ -194,13 +194,11 @@ class SshProvider:
         )
         return replace(seen, rate=Decimal(rate) if rate is not None else None)
 
-    def _last(self, ref: RunRef, history: Sequence[Observation]) -> Observation | None:
-        """The run as its machine tells it now, else as we saw it last."""
+    def _sights(self, ref: RunRef, history: Sequence[Observation]) -> Sequence[Observation]:
+        """The run as its machine tells it now, else as we saw it."""
         place = self._place_of(ref, "charges")
         reading = self._box(place).read(ref.key, "charges") if place else None
-        if reading is not None:
-            return self._observation(ref, reading)
-        return next((seen for seen in reversed(history) if seen.billable_from is not None), None)
+        return history if reading is None else [self._observation(ref, reading)]
 
     def _order(self, order: RunOrder) -> Mapping[str, Any]:
         rate, earlier = order.placement.rate, order.resume_from

@@ -16,6 +16,7 @@ from ftorch.core.money import Money
 from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window
 from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import ENDED, Observation, Progress, RunState
+from ftorch.providers.sightings import paid_time
 from ftorch.providers.together.api import Event, Job
 
 STATES: Mapping[str, RunState] = {
@@ -97,9 +98,7 @@ def charge_as_seen(job_id: str, key: str, history: Sequence[Observation]) -> Lin
     """The price as it was when we last saw the job, for one whose record is gone."""
     for seen in reversed(history):
         if seen.accrual is not None:
-            start = seen.billable_from or seen.observed_at
-            # Their clock may be ahead of ours.
-            period = Window(start, max(start, seen.billable_to or seen.observed_at))
+            period = paid_time(history) or Window(seen.observed_at, seen.observed_at)
             return line(job_id, key, seen.accrual, seen.trained_tokens, period, seen.observed_at)
     return None
 

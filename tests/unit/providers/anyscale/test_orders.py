@@ -223,6 +223,25 @@ def test_machines_that_the_user_names_need_the_gpu_in_them_for_their_price(optio
         machines.placements(job({option: "x"}, resources=Resources(gpu=("L4", "T4"))))
 
 
+@pytest.mark.parametrize("named", ["mine:v2", "mine:", "mine:0", "mine:-1", "mine:2:3", ":2", "mine: 2", "mine:²"])
+def test_a_compute_config_that_anyscale_could_not_read_is_refused_before_anything_is_spent(named: str) -> None:
+    with pytest.raises(RunRejectedError, match=r"provider\.anyscale\.compute_config") as caught:
+        orders.check(job({"compute_config": named}, resources=Resources(gpu=("L4",))))
+
+    assert repr(named) in caught.value.message
+    assert "machines:2" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("named", "means"),
+    [("mine", ("mine", -1)), ("mine:1", ("mine", 1)), ("my machines:12", ("my machines", 12))],
+)
+def test_a_compute_config_is_a_name_with_or_without_the_number_of_a_version(named: str, means: tuple[str, int]) -> None:
+    orders.check(job({"compute_config": named}, resources=Resources(gpu=("L4",))))
+
+    assert machines.named_config(named) == means
+
+
 def test_a_larger_base_model_asks_for_more_memory() -> None:
     small, large = job(), job(parameters=30_000_000_000)
 

@@ -18,7 +18,7 @@ from ftorch.core.errors import (
     ProviderUnavailableError,
     RunRejectedError,
 )
-from ftorch.costs.items import SpendSource, Window
+from ftorch.costs.items import Scope, SpendSource, Window
 from ftorch.emulators.anyscale import AnyscaleEmulator
 from ftorch.emulators.anyscale.emulator import CREATE, GET, LIST, USAGE
 from ftorch.emulators.server import Fault
@@ -360,19 +360,30 @@ def test_a_run_is_charged_by_its_time_and_then_by_the_rows_of_its_job(
     assert recorded.amount.amount == emulator.service.truth(bench.job(ref))
 
 
-@pytest.mark.parametrize(("cloud", "says_so"), [("hosted", False), ("tiny-aws", True)])
-def test_in_a_cloud_of_ones_own_the_line_says_that_it_is_the_fee_alone(
-    bench: AnyscaleBench, clock: ManualClock, cloud: str, says_so: bool
-) -> None:
-    options(bench, cloud=cloud)
-    ref = bench.submit()
-    bench.finish(ref)
+def test_a_run_on_anyscales_own_machines_costs_what_its_rows_say(bench: AnyscaleBench, clock: ManualClock) -> None:
+    options(bench, cloud="hosted")
+    ref = bench.finished()
     clock.advance(4 * _DAY_S)
 
     [item] = bench.provider.charges(ref, ())
 
-    assert item.source is SpendSource.RUN_RECORD
-    assert ("scope: platform_fee" in item.description) is says_so
+    assert (item.source, item.scope) == (SpendSource.RUN_RECORD, Scope.RUN)
+    assert "platform_fee" not in item.description
+
+
+def test_in_a_cloud_of_ones_own_the_fee_comes_on_top_of_the_machines(bench: AnyscaleBench, clock: ManualClock) -> None:
+    options(bench, cloud="tiny-aws")
+    ref = bench.finished()
+    [before] = bench.provider.charges(ref, ())
+    clock.advance(4 * _DAY_S)
+
+    machines, fee = bench.provider.charges(ref, ())
+
+    assert machines == before
+    assert (machines.source, machines.scope) == (SpendSource.MEASURED_TIME, Scope.RUN)
+    assert (fee.source, fee.scope) == (SpendSource.RUN_RECORD, Scope.PLATFORM_FEE)
+    assert fee.amount.amount == bench.service.truth(bench.job(ref))
+    assert "scope: platform_fee" in fee.description
 
 
 def test_a_bill_of_which_only_a_part_is_there_is_not_taken_for_the_whole(

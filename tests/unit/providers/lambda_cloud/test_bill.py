@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -94,6 +95,26 @@ def test_a_machine_whose_record_lies_on_another_laptop_is_charged_by_the_row_of_
 
     assert found is not None
     assert found.amount == Money(PER_MINUTE * 12)
+
+
+def test_a_machine_without_a_record_is_charged_to_when_it_was_found_gone_however_late_it_is_charged() -> None:
+    row = Observation(RunState.ABSENT, "not found", at(600), rate=Decimal("1.29"), billable_from=START)
+
+    found = charged(Log(), None, [replace(row, billable_to=at(290))])
+
+    assert found is not None
+    assert found.amount == Money(PER_MINUTE * 10)
+    assert found.between == (Money(PER_MINUTE * 4), Money(PER_MINUTE * 11))
+
+
+def test_a_look_that_missed_a_machine_is_not_taken_for_a_sight_of_it() -> None:
+    alive = Observation(RunState.RUNNING, "train", at(100), rate=Decimal("1.29"), billable_from=START)
+    missed = Observation(RunState.ABSENT, "not found", at(400))
+
+    found = charged(Log(), record(seen_at=at(90), ended_at=at(400)), [alive, missed])
+
+    assert found is not None
+    assert found.between == (Money(PER_MINUTE * 1), Money(PER_MINUTE * 8))
 
 
 def test_a_machine_that_nobody_ever_saw_has_no_price() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -22,12 +24,13 @@ from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import Retry
 from ftorch.manifest.settings import Cap
 from ftorch.providers.ray.provider import RayProvider
-from ftorch.store import SqliteStore
+from ftorch.store import RunRow, SqliteStore
 from unit.jobs.cloud import Cloud
 from unit.jobs.desk import Desk
 from unit.plans import plan
 
 _JOBS = 20
+_PER_SECOND = Decimal("0.001")
 
 
 @pytest.fixture
@@ -83,7 +86,8 @@ def test_twenty_jobs_at_once_are_each_made_once_and_asked_for_together(desk: Des
     # For each run: before its create, after a lost answer, for its folder, its charge, its release. The rest are lists.
     assert emulator.requests["GET /api/jobs/{id}"] <= 6 * _JOBS
     assert emulator.requests["GET /api/jobs/"] <= 30
-    assert emulator.requests["GET /api/v0/logs/file?status"] <= 2 * _JOBS
+    # When it was first seen to run, and when it had ended, perhaps twice.
+    assert emulator.requests["GET /api/v0/logs/file?status"] <= 3 * _JOBS
 
 
 def test_a_head_bears_four_runs_unless_the_settings_say_otherwise(
@@ -119,6 +123,71 @@ def test_a_restarted_head_loses_the_job_or_it_goes_on_as_the_manifest_says(
     assert (first.state, first.retry_event) == ("absent", "preempted")
     assert "started anew" in first.detail
     assert "not seen" in [event.event for event in desk.context.store.events_of(job)]
+
+
+def _lost_after(desk: Desk, emulator: RayEmulator, jobs: int, *, unwatched_s: float = 0) -> list[Decimal]:
+    """What jobs cost whose head is killed after 30 s of training, and found so when somebody looks again."""
+    for number in range(jobs):
+        desk.submit(_plan(number, max_runs=1), "ray")
+    desk.run_until(lambda: len(_running(desk)) == jobs)
+    until = desk.clock.now() + timedelta(seconds=30)
+    desk.run_until(lambda: desk.clock.now() >= until)
+    emulator.cluster.restart()
+    desk.clock.advance(unwatched_s)
+    desk.run_until(lambda: all(job.ended_at for job in desk.context.store.jobs()))
+    assert {job.state for job in desk.context.store.jobs()} == {"lost"}
+    return [Money.from_micro(entry.amount_micro).amount for entry in desk.context.store.ledger()]
+
+
+def _running(desk: Desk) -> list[RunRow]:
+    runs = [run for job in desk.context.store.jobs() for run in desk.runs(job.id)]
+    return [run for run in runs if run.state == "running"]
+
+
+def test_a_run_that_vanished_is_charged_to_when_it_was_seen_last_not_to_when_it_was_missed(
+    desk: Desk, emulator: RayEmulator
+) -> None:
+    [usd] = _lost_after(desk, emulator, 1, unwatched_s=3 * 24 * 3600)
+
+    assert 25 <= usd / _PER_SECOND <= 35
+
+
+@pytest.mark.parametrize("jobs", [1, 5, 6, _JOBS])
+def test_what_a_run_costs_does_not_depend_on_how_many_others_were_open(
+    desk: Desk, emulator: RayEmulator, jobs: int
+) -> None:
+    amounts = _lost_after(desk, emulator, jobs)
+
+    assert len(amounts) == jobs
+    assert all(25 <= usd / _PER_SECOND <= 35 for usd in amounts)
+
+
+def test_a_run_is_never_charged_beyond_what_it_held(desk: Desk, emulator: RayEmulator) -> None:
+    job = desk.submit(_plan(max_runs=1), "ray")
+    desk.run_until(lambda: len(_running(desk)) == 1)
+    [run] = _running(desk)
+    desk.context.change_run(run, max_duration_s=5, observed_at=desk.clock.now() + timedelta(hours=1))
+    emulator.cluster.restart()
+
+    desk.finish(job)
+
+    [entry] = desk.context.store.ledger()
+    assert Money.from_micro(entry.amount_micro).amount == (5 + 120) * _PER_SECOND
+
+
+def test_a_look_at_many_that_tells_no_step_is_no_news(desk: Desk) -> None:
+    for number in range(5):
+        desk.submit(_plan(number), "ray")
+    desk.run_until(lambda: [run.progress is not None for run in _running(desk)] == [True] * 5)
+    desk.submit(_plan(5), "ray")
+    desk.run_until(lambda: len(_running(desk)) == 6)
+    before = {run.key: run.version for run in _running(desk)}
+
+    for _ in range(3):
+        desk.clock.advance(5)
+        desk.settle()
+
+    assert {run.key: run.version for run in _running(desk)} == before
 
 
 def test_a_run_that_finds_no_room_is_given_up_and_the_job_says_so(desk: Desk, emulator: RayEmulator) -> None:

@@ -15,13 +15,14 @@ from contract.ray_bench import RayBench
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import ProviderUnavailableError, RunRejectedError
 from ftorch.emulators.ray import RayEmulator
-from ftorch.emulators.server import Fault
+from ftorch.emulators.server import Fault, RefusedError
 from ftorch.manifest.fields import SecretPlace
 from ftorch.manifest.schema import Resources, RetryEvent
-from ftorch.providers.base import RunState
+from ftorch.providers.base import RunRef, RunState
 from ftorch.providers.ray_jobs import package as packing
 
 _PUT, _POST = "PUT /api/packages/gcs/{name}", "POST /api/jobs/"
+_STATUS = "GET /api/v0/logs/file?status"
 
 
 @pytest.fixture
@@ -281,6 +282,107 @@ def test_few_runs_are_asked_for_singly_and_many_by_one_list(bench: RayBench, emu
     assert (few, emulator.requests) == ({"GET /api/jobs/{id}": 5}, {"GET /api/jobs/": 1})
 
 
+def test_among_many_each_run_is_asked_once_when_it_began(bench: RayBench, emulator: RayEmulator) -> None:
+    emulator.cluster.gpus = 6
+    refs = [bench.submit() for _ in range(6)]
+    bench.advance(3)
+    emulator.requests.clear()
+
+    first = bench.provider.observe(refs)
+    bench.advance(3)
+    second = bench.provider.observe(refs)
+
+    began = {ref: seen.billable_from for ref, seen in first.items()}
+    assert None not in began.values()
+    assert {ref: seen.billable_from for ref, seen in second.items()} == began
+    assert emulator.requests == {"GET /api/jobs/": 2, _STATUS: 6}
+
+
+def test_many_runs_that_vanish_are_each_charged_to_the_last_look(bench: RayBench, emulator: RayEmulator) -> None:
+    emulator.cluster.gpus = 6
+    refs = [bench.submit() for _ in range(6)]
+    bench.advance(11)
+    history = [bench.provider.observe(refs)]
+    bench.advance(20)
+    history.append(bench.provider.observe(refs))
+    emulator.cluster.restart()
+    bench.advance(5000)
+    history.append(bench.provider.observe(refs))
+
+    items = [item for ref in refs for item in bench.provider.charges(ref, [seen[ref] for seen in history])]
+
+    assert {seen.state for seen in history[-1].values()} == {RunState.ABSENT}
+    assert [item.quantity for item in items] == [30] * 6
+
+
+def _far(bench: RayBench) -> RunRef:
+    """A run that is copied to a bucket; the emulator copies nothing."""
+    plan = bench.plan.model_copy(update={"options": {"ray": {"output_uri": "bucket://runs"}}})
+    return bench.submit(bench.order(plan=plan, staged=bench.provider.stage(plan, bench.bundle)))
+
+
+def test_a_run_whose_storage_refuses_us_is_charged_by_what_its_log_says(bench: RayBench, tmp_path: Path) -> None:
+    open_bucket("runs", tmp_path / "bucket").is_denied = True
+    ref = _far(bench)
+
+    seen = bench.until(RunState.SUCCEEDED, ref)
+
+    [item] = bench.provider.charges(ref, [seen])
+    assert (item.period.start, item.period.end) == (seen.billable_from, seen.billable_to)
+    assert item.quantity == 62
+
+
+def test_a_run_whose_storage_refuses_us_and_that_vanishes_is_charged_too(
+    bench: RayBench, emulator: RayEmulator, tmp_path: Path
+) -> None:
+    open_bucket("runs", tmp_path / "bucket").is_denied = True
+    ref = _far(bench)
+    bench.advance(11)
+    seen = bench.provider.observe([ref])[ref]
+    emulator.cluster.restart()
+
+    [item] = bench.provider.charges(ref, [seen])
+
+    assert item.quantity == 10
+
+
+def test_a_run_that_was_killed_and_whose_node_is_gone_may_be_started_again(
+    bench: RayBench, emulator: RayEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = bench.running()
+    bench.advance(5)
+    emulator.cluster.kill(ref.key)
+    monkeypatch.setattr(emulator.cluster, "file", _no_file)
+
+    seen = bench.provider.observe([ref])[ref]
+
+    assert (seen.state, seen.retry_event) == (RunState.STOPPED, RetryEvent.PREEMPTED)
+    assert [item.period.end for item in bench.provider.charges(ref, [seen])] == [seen.billable_to]
+
+
+def test_an_end_of_which_nothing_is_left_is_rays_and_its_log_holds_nothing_up(
+    bench: RayBench, emulator: RayEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = bench.running()
+    before = bench.provider.observe([ref])[ref]
+    bench.advance(5)
+    emulator.cluster.kill(ref.key)
+    monkeypatch.setattr(emulator.cluster, "file", _no_file)
+    emulator.script("GET /api/jobs/{id}/logs", Fault.ERROR, times=None)
+    killed_at = bench.clock.now()
+    bench.advance(5000)
+
+    seen = bench.provider.observe([ref])[ref]
+
+    [item] = bench.provider.charges(ref, [before, seen])
+    assert seen.state is RunState.FAILED
+    assert (item.period.start, item.period.end) == (before.billable_from, killed_at)
+
+
+def _no_file(_node: str, name: str) -> bytes:
+    raise RefusedError(500, "", f"A file is not found at: /tmp/ray/session/logs/{name}")
+
+
 def test_the_shape_of_an_order_is_not_changed_by_resuming_from_a_run_that_is_gone(
     bench: RayBench, emulator: RayEmulator
 ) -> None:
@@ -294,8 +396,7 @@ def test_the_shape_of_an_order_is_not_changed_by_resuming_from_a_run_that_is_gon
 @pytest.mark.parametrize("fault", ["is_denied", "is_down"])
 def test_a_storage_that_cannot_be_read_hides_no_other_run(bench: RayBench, tmp_path: Path, fault: str) -> None:
     bucket = open_bucket("runs", tmp_path / "bucket")
-    far = bench.plan.model_copy(update={"options": {"ray": {"output_uri": "bucket://runs"}}})
-    hidden = bench.submit(bench.order(plan=far))
+    hidden = _far(bench)
     bench.until(RunState.RUNNING, hidden)
     other = bench.submit()
     bench.until(RunState.RUNNING, other)

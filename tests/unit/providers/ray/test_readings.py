@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ from ftorch.manifest.schema import RetryEvent
 from ftorch.providers.base import RunState
 from ftorch.providers.ray.api import Job
 from ftorch.providers.ray.readings import absent, observation
+from ftorch.providers.ray_jobs.markers import Marked
 from ftorch.providers.ray_jobs.status import Status
 
 _NOW = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
@@ -60,6 +61,48 @@ def test_a_job_that_left_no_word_is_told_by_rays(kind: str, state: RunState, eve
 
     assert (seen.state, seen.retry_event) == (state, event)
     assert seen.detail.endswith("why it ended")
+
+
+_BEGAN, _ENDED = _NOW - timedelta(minutes=9), _NOW - timedelta(minutes=2)
+
+
+def test_without_a_folder_the_log_says_for_how_long_a_job_ran() -> None:
+    seen = observation(_job("SUCCEEDED", driver_exit_code=0), None, _NOW, said=Marked(_BEGAN, _ENDED, 0))
+
+    assert (seen.state, seen.billable_from, seen.billable_to) == (RunState.SUCCEEDED, _BEGAN, _ENDED)
+
+
+def test_a_job_whose_log_breaks_off_was_killed_and_ended_when_ray_says_so() -> None:
+    ended_ms = int(_ENDED.timestamp() * 1000)
+
+    seen = observation(_job("FAILED", end_time=ended_ms, driver_exit_code=137), None, _NOW, said=Marked(_BEGAN))
+
+    assert (seen.state, seen.retry_event, seen.exit_code) == (RunState.STOPPED, RetryEvent.PREEMPTED, 137)
+    assert (seen.billable_from, seen.billable_to) == (_BEGAN, _ENDED)
+
+
+def test_a_job_whose_log_says_its_end_has_failed_by_its_own_fault() -> None:
+    seen = observation(_job("FAILED"), None, _NOW, said=Marked(_BEGAN, _ENDED, 65))
+
+    assert (seen.state, seen.retry_event, seen.exit_code) == (RunState.FAILED, None, 65)
+
+
+def test_a_cancelled_job_whose_log_breaks_off_is_not_started_again() -> None:
+    seen = observation(_job("STOPPED"), None, _NOW, said=Marked(_BEGAN))
+
+    assert (seen.state, seen.retry_event) == (RunState.STOPPED, None)
+
+
+def test_an_end_by_a_clock_that_is_ahead_is_not_after_now() -> None:
+    seen = observation(_job("SUCCEEDED"), None, _NOW, said=Marked(_BEGAN, _NOW + timedelta(minutes=3), 0))
+
+    assert seen.billable_to == _NOW
+
+
+def test_a_run_that_is_known_to_train_is_not_said_to_begin() -> None:
+    seen = observation(_job("RUNNING"), None, _NOW, began=_BEGAN)
+
+    assert (seen.state, seen.billable_from, seen.detail) == (RunState.RUNNING, _BEGAN, "")
 
 
 def test_a_trainer_that_says_why_it_failed_is_believed() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -124,6 +125,16 @@ def test_a_job_that_is_gone_is_charged_as_it_was_seen_last() -> None:
     assert item is not None
     assert (item.amount, item.source_ref, item.as_of) == (Money(Decimal(4)), "ft-1/total_price", NOW)
     assert charge_as_seen("ft-1", KEY, [later]) is None
+
+
+def test_the_time_of_a_job_that_is_gone_ends_when_it_was_seen_last() -> None:
+    seen = observation(job(status="running"), NOW)
+    row = replace(seen, state=RunState.ABSENT, observed_at=NOW + timedelta(days=3), billable_to=NOW)
+
+    item = charge_as_seen("ft-1", KEY, [row])
+
+    assert item is not None
+    assert item.period.end == NOW
 
 
 def test_a_job_that_began_after_now_by_their_clock_is_charged_too() -> None:
