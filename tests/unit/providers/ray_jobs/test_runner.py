@@ -11,6 +11,9 @@ from pathlib import Path
 from ftorch.providers.base import RunState
 from ftorch.providers.ray_jobs import status
 from ftorch.providers.ray_jobs.artifact import fetch
+from ftorch.providers.ray_jobs.inside.mirror import Mirror
+from ftorch.providers.ray_jobs.inside.runner import Run
+from ftorch.providers.ray_jobs.inside.settings import Settings
 from ftorch.providers.ray_jobs.markers import markers
 from ftorch.providers.ray_jobs.store import UriFiles
 from unit.providers.ray_jobs.cluster import EARLIER, KEY, Node, checkpoint
@@ -158,6 +161,19 @@ def test_a_checkpoint_in_the_output_uri_is_brought_to_another_node(node: Node, t
     assert node.job()["resume_from"] == str(node.folder() / "earlier")
     assert (brought / "adapter.bin").read_text() == "weights of step 12"
     assert (brought / ".complete").exists()
+
+
+def test_of_several_workers_with_a_storage_the_writer_brings_the_checkpoints_itself(node: Node, tmp_path: Path) -> None:
+    uri = f"file://{tmp_path}/bucket"
+    checkpoint(node.folder(EARLIER), 4)
+    checkpoint(tmp_path / "bucket" / EARLIER, 12)
+    node.folder().mkdir()
+    settings = Settings(KEY, node.package, 2, use_gpu=False, changes={}, resume_from=EARLIER, output_uri=uri)
+
+    Run(settings, node.folder().parent, Mirror(uri)).make_ready()  # not as a process: it would start a Ray of its own
+
+    assert node.job()["resume_from"] == str(node.folder() / "earlier")
+    assert not (node.folder() / "earlier").exists()
 
 
 def test_without_a_session_and_an_output_uri_nobody_could_read_the_run(node: Node, tmp_path: Path) -> None:

@@ -13,11 +13,14 @@ from typing import Any
 from ftorch.providers.ray_jobs.inside.place import SetupError
 from ftorch.providers.ray_jobs.inside.settings import STATUS
 
-_CHECKPOINTS, _MARK = "checkpoints", ".complete"
-_LAST = (_MARK, "result.json", STATUS)
-_HERE_ONLY = ("lock", "job.json")
+_CHECKPOINTS, _MARK, _EVENTS = "checkpoints", ".complete", "events.jsonl"
+_LAST = (_MARK, "result.json")
+_HISTORY = ("result.json", "metrics.jsonl", "heartbeat.json")
+_HERE_ONLY = ("lock", "job.json", STATUS)
 _BEING_MADE = ("earlier", "adapter.partial")
 _TRIES = 5
+MOST_EARLIER = 20
+"""So many runs back a checkpoint is looked for."""
 
 _State = tuple[int, int]
 
@@ -27,10 +30,11 @@ class Mirror:
 
     def __init__(self, uri: str) -> None:
         self._files, self._root = _opened(uri)
-        self._sent: dict[str, _State] = {}
+        self._sent: dict[str, _State | None] = {}
+        """What lies there, and as which state of our file; None: as none of ours."""
 
     def push(self, folder: Path, key: str) -> None:
-        """Copy what is new in the folder, and delete the checkpoints that it has no more."""
+        """Copy what is new in the folder, all but its status, and delete the checkpoints that it has no more."""
         here = dict(_files(folder))
         for name in sorted(here, key=lambda name: (_turn(name), name)):
             self._send(here[name], name, key)
@@ -40,6 +44,10 @@ class Mirror:
             self._remove(f"{self._root}/{key}/{name}")
             del self._sent[name]
 
+    def tell(self, folder: Path, key: str) -> None:
+        """Copy the folder's status: what whoever watches the run reads."""
+        self._send(folder / STATUS, STATUS, key)
+
     def read(self, key: str, name: str) -> bytes | None:
         """A file of a run, or None."""
         try:
@@ -47,6 +55,23 @@ class Mirror:
         except FileNotFoundError:
             return None
         return found
+
+    def catch_up(self, folder: Path, key: str) -> None:
+        """Make the folder the newest that any writer of the run has left. Twice is harmless, and a cut is mended.
+
+        Events are only ever added to: ours are the newer where they begin with those that lie there. Else another
+        writer has gone on since, and nothing that we have goes with what it did.
+        """
+        told = self.read(key, _EVENTS) or b""
+        if not _content(folder / _EVENTS).startswith(told):
+            _empty(folder)
+            for name in _HISTORY:
+                self._bring(key, name, folder)
+            self.bring_checkpoint(key, folder / _CHECKPOINTS)
+            (folder / _EVENTS).write_bytes(told)
+        else:
+            self.bring_checkpoint(key, folder / _CHECKPOINTS, above=newest_step(folder / _CHECKPOINTS))
+        self._note_checkpoints(folder, key)
 
     def bring_checkpoint(self, key: str, folder: Path, above: int = -1) -> bool:
         """Bring a run's newest whole checkpoint to `folder`; False where it has none of a step above `above`.
@@ -63,6 +88,16 @@ class Mirror:
                 self._bring_folder(newest, folder)
                 return True
         raise SetupError(f"{_TRIES} checkpoints of {key} were dropped while they were brought")
+
+    def bring_earlier(self, key: str | None, folder: Path) -> bool:
+        """Bring the newest checkpoint of a run, or of the one that it went on from, and so on; False without any."""
+        for _ in range(MOST_EARLIER):
+            if key is None:
+                return False
+            if self.bring_checkpoint(key, folder):
+                return True
+            key = self.earlier(key)
+        return False
 
     def earlier(self, key: str) -> str | None:
         """The run that this one went on from, as its status says."""
@@ -89,6 +124,23 @@ class Mirror:
             shutil.rmtree(target, ignore_errors=True)  # a half one, or another writer's
             aside.rename(target)
 
+    def _bring(self, key: str, name: str, folder: Path) -> None:
+        if (content := self.read(key, name)) is not None:
+            (folder / name).write_bytes(content)
+
+    def _note_checkpoints(self, folder: Path, key: str) -> None:
+        """Those that lie there are dropped when ours are, and what is ours already is not copied again."""
+        root = f"{self._root}/{key}/"
+        there = [path.removeprefix(root) for path in self._walk(f"{root}{_CHECKPOINTS}")]
+        same = {
+            str(PurePosixPath(name).parent)
+            for name in there
+            if name.endswith(f"/{_MARK}") and self.read(key, name) == _content(folder / name)
+        }
+        for name in there:
+            is_same = any(name.startswith(f"{checkpoint}/") for checkpoint in same)
+            self._sent[name] = _state(folder / name) if is_same and (folder / name).exists() else None
+
     def _send(self, path: Path, name: str, key: str) -> None:
         try:
             now = _state(path)
@@ -114,6 +166,17 @@ class Mirror:
             self._files.rm_file(target)
 
 
+def newest_step(checkpoints: Path) -> int:
+    """The step of the newest whole checkpoint in a folder; -1 where there is none."""
+    return max((_step(mark.parent.name) for mark in checkpoints.glob(f"checkpoint-*/{_MARK}")), default=-1)
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Checkpoints of a finished training are of no use to anybody; those of an unfinished one stay."""
+    if (folder / "result.json").exists():
+        shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+
+
 def _opened(uri: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs  # noqa: PLC0415  not wanted where nothing is copied
@@ -135,6 +198,14 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
         if parts[0] == _CHECKPOINTS and not (folder / _CHECKPOINTS / parts[1] / _MARK).exists():
             continue
         yield name, path
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a writer has left, but its events: they tell to the end that the folder is not the newest."""
+    for name in _HISTORY:
+        (folder / name).unlink(missing_ok=True)
+    for name in (_CHECKPOINTS, "adapter"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 @contextmanager
