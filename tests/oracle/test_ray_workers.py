@@ -121,6 +121,15 @@ def test_the_next_run_of_several_workers_goes_on_from_the_storage(shell: Shell, 
     assert result["attempts"][0]["from_step"] >= 5
 
 
+def test_workers_that_find_no_room_end_and_say_what_the_cluster_has(tmp_path: Path) -> None:
+    with Head(cpus=1, env={"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "2"}) as head, person(head, tmp_path) as shell:
+        refused = shell.run("submit", manifest(shell, "crowded", workers=2), "--wait", "--yes")
+
+    assert refused.returncode == 7
+    assert "2 workers with a CPU each found no room within" in refused.stderr
+    assert "the cluster has 1 CPU, 0 GPU" in refused.stderr
+
+
 def test_nothing_of_a_stopped_training_lives_on(shell: Shell, head: Head) -> None:
     submitted = shell.run("submit", manifest(shell, "long", workers=2, epochs=100), "--yes")
     assert submitted.returncode == 0, submitted.stderr

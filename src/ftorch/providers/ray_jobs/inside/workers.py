@@ -14,6 +14,7 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchTrainer
 
+from ftorch.providers.ray_jobs.inside import room
 from ftorch.providers.ray_jobs.inside.carrier import Carrier
 from ftorch.providers.ray_jobs.inside.mirror import Mirror
 from ftorch.providers.ray_jobs.inside.place import SetupError
@@ -28,12 +29,14 @@ NEW_STARTS = 3
 _SAID = 600
 _PACKAGE = Path(__file__).parents[4]
 """Where our package was unpacked on this node."""
+_START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 
 
 def train(settings: Settings, folder: Path, status: Status) -> int:
     """The exit code of the training. The driver itself takes no resources."""
     # Ray Train's own `print` would write what the libraries capture from theirs: pages of bytecode in the log.
     os.environ.update(RAY_TRAIN_ENABLE_PRINT_PATCH="0", RAY_COLOR_PREFIX="0")
+    os.environ.setdefault(_START_TIMEOUT, str(room.TRY_S))
     ray.init()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) > 1 and settings.output_uri is None:
@@ -50,7 +53,7 @@ def train(settings: Settings, folder: Path, status: Status) -> int:
             storage_path=f"{settings.output_uri}/ray-train"
             if settings.output_uri
             else str(folder.parent / ".ray-train"),
-            failure_config=FailureConfig(max_failures=NEW_STARTS),
+            failure_config=FailureConfig(max_failures=NEW_STARTS, controller_failure_limit=room.TRIES - 1),
             worker_runtime_env={"env_vars": dict(run.ENVIRONMENT)},
         ),
     )
@@ -58,8 +61,7 @@ def train(settings: Settings, folder: Path, status: Status) -> int:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        said = " ".join(str(error).split())[-_SAID:]
-        words = f"the workers gave up after {NEW_STARTS} new starts: {said}"
+        words = _why(error, settings)
     code = status.trainers_exit_code()
     return status.failed(words, 70, "workers") if code is None else code
 
@@ -95,3 +97,10 @@ def _config(settings: Settings, folder: Path) -> dict[str, Any]:
         "ends_at": None if limit is None else time.time() + limit,
         "resume_from": settings.resume_from,
     }
+
+
+def _why(error: Exception, settings: Settings) -> str:
+    """What the driver says of a training that Ray Train gave up."""
+    if type(getattr(error, "controller_failure", None)).__name__ == "WorkerGroupStartupTimeoutError":
+        return room.none_found(settings, room.TRIES * float(os.environ[_START_TIMEOUT]), ray.cluster_resources())
+    return f"the workers gave up: {' '.join(str(error).split())[-_SAID:]}"
