@@ -94,6 +94,11 @@ def workers(head: Head) -> list[int]:
     return sorted(pid for pid in head.processes() if b"RayTrainWorker" in _title(pid))
 
 
+def driver(head: Head) -> int:
+    """The process of a job's runner: its command, and not the shell that Ray starts it with."""
+    return next(pid for pid in head.processes() if _title(pid).endswith(b"\0-m\0ftorch.providers.ray_jobs.inside\0"))
+
+
 def _title(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -52,6 +52,11 @@ def newest(folder: Path) -> Checkpoint | None:
     return max(found, key=lambda checkpoint: checkpoint.step, default=None)
 
 
+def at_step(folder: Path, step: int) -> Checkpoint | None:
+    """The complete checkpoint of a step, or None."""
+    return _checkpoint(folder / f"checkpoint-{step}")
+
+
 def starting_point(job: Job[TrainSpec], folder: Folder) -> Checkpoint | None:
     """The checkpoint to go on from: our own, else that of `resume_from`. Raises SpecError when it is another job's."""
     _remove_incomplete(folder.checkpoints)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from ftorch.trainer import run
-from ftorch.trainer.checkpoints import Checkpoint, newest, starting_point
+from ftorch.trainer.checkpoints import Checkpoint, at_step, starting_point
 from ftorch.trainer.device import World
 from ftorch.trainer.errors import ExitCode, InterruptedRun, SpecError, TrainerError
 from ftorch.trainer.files import JsonLines, now, read_lines
@@ -22,8 +23,31 @@ from ftorch.trainer.folder import Folder
 from ftorch.trainer.session import Session
 from ftorch.trainer.spec import Job, TrainSpec, train_job
 
-Bring = Callable[[int], None]
-"""Brings the checkpoint of a step to this machine, where it is not."""
+
+class Carrier(Protocol):
+    """Carries the run's folder between the machines of its workers. What a call raises, a new start may mend."""
+
+    def catch_up(self) -> None:
+        """The writer calls it before it looks how far the run is: its folder is then the newest of any writer."""
+        ...
+
+    def share(self) -> None:
+        """The writer calls it once it knows where to go on: the others can bring its checkpoint when this returns."""
+        ...
+
+    def bring(self) -> None:
+        """Another worker calls it where the writer's checkpoint is not here. Twice, or by two at once, is harmless."""
+        ...
+
+
+class OneMachine:
+    """All workers have one folder, and nothing is to be carried."""
+
+    def catch_up(self) -> None: ...
+
+    def share(self) -> None: ...
+
+    def bring(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +60,7 @@ class Order:
     ends_at: float | None
 
 
-def work(order: Order, world: World, bring: Bring) -> int:
+def work(order: Order, world: World, carrier: Carrier) -> int:
     """The exit code of the training, the same for all. Raises what a new start of all workers may mend."""
     from ftorch.trainer import peers
 
@@ -45,8 +69,10 @@ def work(order: Order, world: World, bring: Bring) -> int:
     folder = Folder(order.out)
     folder.root.mkdir(parents=True, exist_ok=True)
     with folder.locked({}) if world.is_writer else nullcontext():
+        if world.is_writer:
+            carrier.catch_up()
         code = peers.told(_decided(job, folder, order.ends_at) if world.is_writer else None)
-        return _attempt(job, folder, order.ends_at, world, bring) if code is None else int(code)
+        return _attempt(job, folder, order.ends_at, world, carrier) if code is None else int(code)
 
 
 def _decided(job: Job[TrainSpec], folder: Folder, ends_at: float | None) -> int | None:
@@ -70,13 +96,13 @@ def _note_deadline(folder: Folder) -> None:
         events.close()
 
 
-def _attempt(job: Job[TrainSpec], folder: Folder, ends_at: float | None, world: World, bring: Bring) -> int:
+def _attempt(job: Job[TrainSpec], folder: Folder, ends_at: float | None, world: World, carrier: Carrier) -> int:
     # One clock decides: workers that stop at different steps would wait for each other for ever.
     limit = None if ends_at is None or not world.is_writer else max(ends_at - time.time(), 0.0)
     with Session(folder, max_duration_s=limit, world=world) as session:
         try:
             run.check_quantization(job.spec)
-            run.carry_on(job, _start(job, folder, world, bring), session)
+            run.carry_on(job, _start(job, folder, world, carrier), session)
         except InterruptedRun as interruption:
             session.event("interrupted", reason=interruption.reason, step=interruption.step)
             return ExitCode.INTERRUPTED
@@ -87,18 +113,24 @@ def _attempt(job: Job[TrainSpec], folder: Folder, ends_at: float | None, world: 
     return ExitCode.DONE
 
 
-def _start(job: Job[TrainSpec], folder: Folder, world: World, bring: Bring) -> Checkpoint | None:
+def _start(job: Job[TrainSpec], folder: Folder, world: World, carrier: Carrier) -> Checkpoint | None:
     """The checkpoint that the writer goes on from, for all."""
     from ftorch.trainer import peers
 
     own = starting_point(job, folder) if world.is_writer else None
-    step = peers.told(own.step if own else None)
-    if world.is_writer or step is None:
-        return own
-    found = newest(folder.checkpoints)
-    if found is None or found.step != step:
-        bring(step)
-        found = newest(folder.checkpoints)
-    if found is None or found.step != step:
-        raise SpecError(f"the checkpoint of step {step} is not on this worker's machine")
+    if world.is_writer:
+        carrier.share()
+    mark = peers.told(own.mark if own else None)
+    return own if world.is_writer or mark is None else _same(mark, folder, carrier)
+
+
+def _same(mark: Mapping[str, Any], folder: Folder, carrier: Carrier) -> Checkpoint:
+    """The writer's checkpoint on this machine. Raises SpecError where it cannot be had."""
+    found = at_step(folder.checkpoints, mark["step"])
+    if found is None or found.mark != mark:
+        # One of the step that another writer saved differs in a bit here and there, and would drift away.
+        carrier.bring()
+        found = at_step(folder.checkpoints, mark["step"])
+    if found is None or found.mark != mark:
+        raise SpecError(f"the checkpoint of step {mark['step']} is not on this worker's machine")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
@@ -75,11 +75,6 @@ def note(placement: Placement, uri: str) -> Note:
     return Note(f"{workers_of(placement)} x {placement.name}", placement.rate, uri)
 
 
-def _begun(order: RunOrder) -> RunOrder:
-    """Several workers begin anew: the one that writes is on another machine than the driver, which has checkpoints."""
-    return replace(order, resume_from=None) if order.plan.resources.workers > 1 else order
-
-
 def create_body(order: RunOrder, compute_id: str) -> dict[str, Any]:
     """Never retried by Anyscale, and ended by it in time. The name carries the key, for bills know names alone."""
     staged = order.staged.detail
@@ -91,7 +86,7 @@ def create_body(order: RunOrder, compute_id: str) -> dict[str, Any]:
             "entrypoint": contract.ENTRYPOINT,
             "runtime_env": {
                 "working_dir": staged[WORKING_DIR],
-                "env_vars": dict(contract.environment(_begun(order), output_uri=staged[OUTPUT], use_gpu=True)),
+                "env_vars": dict(contract.environment(order, output_uri=staged[OUTPUT], use_gpu=True)),
                 **_installed(order.plan),
             },
             "build_id": staged[BUILD],

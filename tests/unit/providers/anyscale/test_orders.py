@@ -23,6 +23,7 @@ from ftorch.providers.base import Placement, RunOrder, RunRef, Staged
 from unit.plans import plan
 
 KEY = "ft-bench1-01m853egkdvypddzfanrkc5c05"
+EARLIER = "ft-bench1-01m853egkdvypddzfanrkc5c04"
 URI = "s3://bucket/ftorch"
 
 
@@ -51,14 +52,14 @@ def test_a_create_is_never_retried_by_anyscale_and_ends_in_time() -> None:
     assert body["config"]["timeout_s"] == 3600 + 600
 
 
-@pytest.mark.parametrize(("workers", "goes_on"), [(1, True), (2, False)])
-def test_only_one_worker_goes_on_from_an_earlier_run(workers: int, goes_on: bool) -> None:
-    earlier = RunRef("anyscale", "org", KEY, "prodjob_1")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_worker_and_several_go_on_from_an_earlier_run(workers: int) -> None:
+    earlier = RunRef("anyscale", "org", EARLIER, "prodjob_1")
     one = job(resources=Resources(gpu=("L4",), workers=workers))
 
     body = orders.create_body(order(one, resume_from=earlier), "cpt")
 
-    assert ("FTORCH_RESUME_FROM" in body["config"]["runtime_env"]["env_vars"]) is goes_on
+    assert body["config"]["runtime_env"]["env_vars"]["FTORCH_RESUME_FROM"] == EARLIER
 
 
 def test_a_run_without_an_end_has_no_time_out() -> None:

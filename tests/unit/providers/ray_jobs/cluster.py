@@ -69,3 +69,17 @@ class Node:
     @staticmethod
     def _rows(folder: Path) -> tuple[Plan, Bundle]:
         return plan_with_rows(folder / "dataset", providers=("ray",))
+
+
+def checkpoint(folder: Path, step: int, mark: str = "{}", *, is_whole: bool = True) -> None:
+    """A checkpoint in a run's folder."""
+    place = folder / "checkpoints" / f"checkpoint-{step}"
+    place.mkdir(parents=True)
+    (place / "adapter.bin").write_text(f"weights of step {step}")
+    if is_whole:
+        (place / ".complete").write_text(mark)
+
+
+def steps(folder: Path) -> list[int]:
+    """The whole checkpoints in a run's folder."""
+    return sorted(int(mark.parent.name.partition("-")[2]) for mark in folder.glob("checkpoints/*/.complete"))

@@ -12,21 +12,16 @@ from ftorch.providers.base import RunState
 from ftorch.providers.ray_jobs import status
 from ftorch.providers.ray_jobs.artifact import fetch
 from ftorch.providers.ray_jobs.inside.mirror import Mirror
+from ftorch.providers.ray_jobs.inside.runner import Run
+from ftorch.providers.ray_jobs.inside.settings import Settings
 from ftorch.providers.ray_jobs.markers import marked
 from ftorch.providers.ray_jobs.store import UriFiles
-from unit.providers.ray_jobs.cluster import EARLIER, KEY, Node
+from unit.providers.ray_jobs.cluster import EARLIER, KEY, Node, checkpoint
 
 
 def _seen(node: Node, *, is_cancelled: bool = False) -> RunState:
     told = node.status()
     return status.ended(told, is_cancelled=is_cancelled, now=told.written_at).state
-
-
-def _checkpoint(folder: Path, step: int) -> None:
-    checkpoint = folder / "checkpoints" / f"checkpoint-{step}"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "adapter.bin").write_text(f"weights of step {step}")
-    (checkpoint / ".complete").write_text("{}")
 
 
 def test_a_run_trains_and_leaves_its_folder_among_the_sessions_logs(node: Node) -> None:
@@ -107,7 +102,7 @@ def test_a_job_that_is_stopped_lets_the_trainer_save(node: Node) -> None:
 
 
 def test_checkpoints_of_the_run_before_are_carried_on(node: Node) -> None:
-    _checkpoint(node.folder(EARLIER), 4)
+    checkpoint(node.folder(EARLIER), 4)
 
     node.run({"FTORCH_RESUME_FROM": EARLIER})
 
@@ -116,7 +111,7 @@ def test_checkpoints_of_the_run_before_are_carried_on(node: Node) -> None:
 
 def test_a_run_that_never_got_to_a_checkpoint_hands_on_the_one_before_it(node: Node) -> None:
     first = "ft-bench1-01m853egkdvypddzfanrkc5c03"
-    _checkpoint(node.folder(first), 4)
+    checkpoint(node.folder(first), 4)
     node.folder(EARLIER).mkdir(parents=True)
     (node.folder(EARLIER) / "status.json").write_text(json.dumps({"resume_from": first}))
 
@@ -132,7 +127,7 @@ def test_a_run_whose_forerunner_is_gone_begins_anew(node: Node) -> None:
 
 
 def test_checkpoints_of_a_finished_training_are_dropped(node: Node) -> None:
-    _checkpoint(node.folder(), 4)
+    checkpoint(node.folder(), 4)
 
     node.run()
 
@@ -162,8 +157,8 @@ def test_an_output_uri_that_cannot_be_written_is_no_success(node: Node, tmp_path
 
 def test_a_checkpoint_in_the_output_uri_is_brought_to_another_node(node: Node, tmp_path: Path) -> None:
     bucket = tmp_path / "bucket"
-    _checkpoint(bucket / EARLIER, 4)
-    _checkpoint(bucket / EARLIER, 12)
+    checkpoint(bucket / EARLIER, 4)
+    checkpoint(bucket / EARLIER, 12)
 
     node.run({"FTORCH_RESUME_FROM": EARLIER, "FTORCH_OUTPUT_URI": f"file://{bucket}"})
 
@@ -173,6 +168,19 @@ def test_a_checkpoint_in_the_output_uri_is_brought_to_another_node(node: Node, t
     assert (brought / ".complete").exists()
 
 
+def test_of_several_workers_with_a_storage_the_writer_brings_the_checkpoints_itself(node: Node, tmp_path: Path) -> None:
+    uri = f"file://{tmp_path}/bucket"
+    checkpoint(node.folder(EARLIER), 4)
+    checkpoint(tmp_path / "bucket" / EARLIER, 12)
+    node.folder().mkdir()
+    settings = Settings(KEY, node.package, 2, use_gpu=False, changes={}, resume_from=EARLIER, output_uri=uri)
+
+    Run(settings, node.folder().parent, Mirror(uri)).make_ready()  # not as a process: it would start a Ray of its own
+
+    assert node.job()["resume_from"] == str(node.folder() / "earlier")
+    assert not (node.folder() / "earlier").exists()
+
+
 def test_without_a_session_and_an_output_uri_nobody_could_read_the_run(node: Node, tmp_path: Path) -> None:
     node.package = node.package.rename(tmp_path / "elsewhere")
 
@@ -180,59 +188,3 @@ def test_without_a_session_and_an_output_uri_nobody_could_read_the_run(node: Nod
 
     assert done.returncode == 70
     assert "output_uri" in done.stdout
-
-
-class _Order:
-    """Which names a storage was given, in order."""
-
-    def __init__(self, mirror: Mirror) -> None:
-        self.names: list[str] = []
-        put = mirror._files.put_file
-
-        def noted(path: str, target: str) -> None:
-            self.names.append(target.rpartition(f"{KEY}/")[2])
-            put(path, target)
-
-        mirror._files.put_file = noted
-
-
-def test_what_others_wait_for_is_copied_last(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    _checkpoint(folder, 4)
-    (folder / "adapter").mkdir()
-    for name in ("status.json", "result.json", "events.jsonl", "adapter/weights"):
-        (folder / name).write_text("{}")
-    mirror = Mirror(f"memory://{tmp_path.name}")
-    order = _Order(mirror)
-
-    mirror.push(folder, KEY)
-
-    assert order.names[-3:] == ["checkpoints/checkpoint-4/.complete", "result.json", "status.json"]
-
-
-def test_only_what_is_new_is_copied_and_a_half_checkpoint_never(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    _checkpoint(folder, 4)
-    mirror = Mirror(f"memory://{tmp_path.name}")
-    mirror.push(folder, KEY)
-    order = _Order(mirror)
-    (folder / "events.jsonl").write_text("{}")
-    (folder / "checkpoints" / "checkpoint-8").mkdir()
-    (folder / "checkpoints" / "checkpoint-8" / "adapter.bin").write_text("half of it")
-
-    mirror.push(folder, KEY)
-
-    assert order.names == ["events.jsonl"]
-
-
-def test_a_checkpoint_that_was_dropped_is_dropped_there_too(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    _checkpoint(folder, 4)
-    mirror = Mirror(f"file://{tmp_path}/bucket")
-    mirror.push(folder, KEY)
-    (folder / "checkpoints" / "checkpoint-4" / ".complete").unlink()
-    (folder / "checkpoints" / "checkpoint-4" / "adapter.bin").unlink()
-
-    mirror.push(folder, KEY)
-
-    assert not [path for path in (tmp_path / "bucket").rglob("*") if path.is_file()]

@@ -9,7 +9,9 @@
 
 A run's folder is that of the trainer (`ftorch/trainer/__init__.py`) with `status.json` beside it, which tells in one
 reading what the runner and the trainer know. Without FTORCH_OUTPUT_URI it is read where it lies: among the logs of
-Ray's session, which the cluster shows. Marker lines in the job's log say where:
+Ray's session, which the cluster shows. With it, several workers may be on as many machines: the one that writes copies
+its folder, the runner its status, and what lies there counts, whatever a disk has. Marker lines in the job's log say
+where:
 
     FTORCH_EVENT {"v": 1, "kind": "started" | "ended", "key": ..., "t": ..., "folder": ..., "uri": ...}
 """

@@ -1,19 +1,28 @@
-"""A run's folder, copied to where the cluster is not needed to read it. What others wait for is copied last."""
+"""A run's folder in a storage that every machine of the run reaches. What others wait for is copied last."""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ftorch.providers.ray_jobs.inside.place import SetupError
 from ftorch.providers.ray_jobs.inside.settings import STATUS
 
-_CHECKPOINTS, _MARK = "checkpoints", ".complete"
-_LAST = (_MARK, "result.json", STATUS)
-_HERE_ONLY = ("lock", "job.json")
+_CHECKPOINTS, _MARK, _EVENTS = "checkpoints", ".complete", "events.jsonl"
+_LAST = (_MARK, "result.json")
+_HISTORY = ("result.json", "metrics.jsonl", "heartbeat.json")
+_HERE_ONLY = ("lock", "job.json", STATUS)
 _BEING_MADE = ("earlier", "adapter.partial")
+_TRIES = 5
+MOST_EARLIER = 20
+"""So many runs back a checkpoint is looked for."""
+
+_State = tuple[int, int]
 
 
 class Mirror:
@@ -21,16 +30,23 @@ class Mirror:
 
     def __init__(self, uri: str) -> None:
         self._files, self._root = _opened(uri)
-        self._sent: dict[str, tuple[int, int]] = {}
+        self._sent: dict[str, _State | None] = {}
+        """What lies there, and as which state of our file; None: as none of ours."""
 
     def push(self, folder: Path, key: str) -> None:
-        """Copy what is new in the folder, and delete the checkpoints that it has no more."""
+        """Copy what is new in the folder, all but its status, and delete the checkpoints that it has no more."""
         here = dict(_files(folder))
         for name in sorted(here, key=lambda name: (_turn(name), name)):
             self._send(here[name], name, key)
-        for name in [name for name in self._sent if name not in here]:
+        gone = [name for name in self._sent if name.startswith(f"{_CHECKPOINTS}/") and name not in here]
+        # The mark goes first: who brings a checkpoint meanwhile must not take the rest of it for a whole one.
+        for name in sorted(gone, key=_turn, reverse=True):
             self._remove(f"{self._root}/{key}/{name}")
             del self._sent[name]
+
+    def tell(self, folder: Path, key: str) -> None:
+        """Copy the folder's status: what whoever watches the run reads."""
+        self._send(folder / STATUS, STATUS, key)
 
     def read(self, key: str, name: str) -> bytes | None:
         """A file of a run, or None."""
@@ -40,20 +56,48 @@ class Mirror:
             return None
         return found
 
-    def bring_checkpoint(self, key: str, folder: Path) -> bool:
-        """Bring a run's newest whole checkpoint to `folder`; False where it has none."""
-        place = f"{self._root}/{key}/{_CHECKPOINTS}"
-        marks = [path for path in self._walk(place) if path.endswith(f"/{_MARK}")]
-        if not marks:
-            return False
-        newest = max((str(PurePosixPath(mark).parent) for mark in marks), key=_step)
-        aside = folder / f".{PurePosixPath(newest).name}"
-        for path in self._walk(newest):
-            target = aside / PurePosixPath(path).relative_to(newest)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._files.get_file(path, str(target))
-        aside.rename(folder / PurePosixPath(newest).name)
-        return True
+    def catch_up(self, folder: Path, key: str) -> None:
+        """Make the folder the newest that any writer of the run has left. Twice is harmless, and a cut is mended.
+
+        Events are only ever added to: ours are the newer where they begin with those that lie there. Else another
+        writer has gone on since, and nothing that we have goes with what it did.
+        """
+        told = self.read(key, _EVENTS) or b""
+        if not _content(folder / _EVENTS).startswith(told):
+            _empty(folder)
+            for name in _HISTORY:
+                self._bring(key, name, folder)
+            self.bring_checkpoint(key, folder / _CHECKPOINTS)
+            (folder / _EVENTS).write_bytes(told)
+        else:
+            self.bring_checkpoint(key, folder / _CHECKPOINTS, above=newest_step(folder / _CHECKPOINTS))
+        self._note_checkpoints(folder, key)
+
+    def bring_checkpoint(self, key: str, folder: Path, above: int = -1) -> bool:
+        """Bring a run's newest whole checkpoint to `folder`; False where it has none of a step above `above`.
+
+        One that is there already, with the same mark, stays as it is. Workers of one machine wait for each other.
+        Raises SetupError when one after the other is dropped meanwhile.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for _ in range(_TRIES):
+            newest = self._newest(key)
+            if newest is None or _step(newest) <= above:
+                return False
+            with suppress(FileNotFoundError):  # its writer has a newer one, and has dropped it
+                self._bring_folder(newest, folder)
+                return True
+        raise SetupError(f"{_TRIES} checkpoints of {key} were dropped while they were brought")
+
+    def bring_earlier(self, key: str | None, folder: Path) -> bool:
+        """Bring the newest checkpoint of a run, or of the one that it went on from, and so on; False without any."""
+        for _ in range(MOST_EARLIER):
+            if key is None:
+                return False
+            if self.bring_checkpoint(key, folder):
+                return True
+            key = self.earlier(key)
+        return False
 
     def earlier(self, key: str) -> str | None:
         """The run that this one went on from, as its status says."""
@@ -61,10 +105,45 @@ class Mirror:
         found = json.loads(told).get("resume_from") if told else None
         return str(found) if found else None
 
+    def _newest(self, key: str) -> str | None:
+        marks = [path for path in self._walk(f"{self._root}/{key}/{_CHECKPOINTS}") if path.endswith(f"/{_MARK}")]
+        return max((str(PurePosixPath(mark).parent) for mark in marks), key=_step, default=None)
+
+    def _bring_folder(self, checkpoint: str, folder: Path) -> None:
+        """All or nothing. Raises FileNotFoundError where it is dropped meanwhile: its mark is gone first."""
+        name = PurePosixPath(checkpoint).name
+        target, aside = folder / name, folder / f".{name}"
+        with _alone(folder):
+            if _content(target / _MARK) == self._files.cat_file(f"{checkpoint}/{_MARK}"):
+                return
+            shutil.rmtree(aside, ignore_errors=True)  # of a worker that was killed
+            names = [path.removeprefix(f"{checkpoint}/") for path in self._walk(checkpoint)]
+            for one in [*(one for one in names if one != _MARK), _MARK]:
+                (aside / one).parent.mkdir(parents=True, exist_ok=True)
+                self._files.get_file(f"{checkpoint}/{one}", str(aside / one))
+            shutil.rmtree(target, ignore_errors=True)  # a half one, or another writer's
+            aside.rename(target)
+
+    def _bring(self, key: str, name: str, folder: Path) -> None:
+        if (content := self.read(key, name)) is not None:
+            (folder / name).write_bytes(content)
+
+    def _note_checkpoints(self, folder: Path, key: str) -> None:
+        """Those that lie there are dropped when ours are, and what is ours already is not copied again."""
+        root = f"{self._root}/{key}/"
+        there = [path.removeprefix(root) for path in self._walk(f"{root}{_CHECKPOINTS}")]
+        same = {
+            str(PurePosixPath(name).parent)
+            for name in there
+            if name.endswith(f"/{_MARK}") and self.read(key, name) == _content(folder / name)
+        }
+        for name in there:
+            is_same = any(name.startswith(f"{checkpoint}/") for checkpoint in same)
+            self._sent[name] = _state(folder / name) if is_same and (folder / name).exists() else None
+
     def _send(self, path: Path, name: str, key: str) -> None:
         try:
-            state = path.stat()
-            now = (state.st_size, state.st_mtime_ns)
+            now = _state(path)
             if self._sent.get(name) == now:
                 return
             target = f"{self._root}/{key}/{name}"
@@ -75,6 +154,7 @@ class Mirror:
         self._sent[name] = now
 
     def _walk(self, place: str) -> list[str]:
+        self._files.invalidate_cache()  # others write there: a list that was kept is an old one
         try:
             found: list[str] = self._files.find(place)
         except FileNotFoundError:
@@ -82,10 +162,19 @@ class Mirror:
         return found
 
     def _remove(self, target: str) -> None:
-        try:
+        with suppress(FileNotFoundError):
             self._files.rm_file(target)
-        except FileNotFoundError:
-            return
+
+
+def newest_step(checkpoints: Path) -> int:
+    """The step of the newest whole checkpoint in a folder; -1 where there is none."""
+    return max((_step(mark.parent.name) for mark in checkpoints.glob(f"checkpoint-*/{_MARK}")), default=-1)
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Checkpoints of a finished training are of no use to anybody; those of an unfinished one stay."""
+    if (folder / "result.json").exists():
+        shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
 
 
 def _opened(uri: str) -> tuple[Any, str]:
@@ -109,6 +198,32 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
         if parts[0] == _CHECKPOINTS and not (folder / _CHECKPOINTS / parts[1] / _MARK).exists():
             continue
         yield name, path
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a writer has left, but its events: they tell to the end that the folder is not the newest."""
+    for name in _HISTORY:
+        (folder / name).unlink(missing_ok=True)
+    for name in (_CHECKPOINTS, "adapter"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One worker at a time: those of one machine share a folder."""
+    with (folder / ".bringing").open("w") as lock:
+        with suppress(OSError):  # some network file systems know no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _state(path: Path) -> _State:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _turn(name: str) -> int:

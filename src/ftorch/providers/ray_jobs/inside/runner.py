@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ftorch.providers.ray_jobs.inside import trainer
-from ftorch.providers.ray_jobs.inside.mirror import Mirror
+from ftorch.providers.ray_jobs.inside.carrier import EARLIER
+from ftorch.providers.ray_jobs.inside.mirror import MOST_EARLIER, Mirror, drop_checkpoints
 from ftorch.providers.ray_jobs.inside.place import SetupError, runs_folder
 from ftorch.providers.ray_jobs.inside.settings import STATUS, Settings
 from ftorch.providers.ray_jobs.inside.status import Status, say
@@ -19,7 +20,6 @@ from ftorch.providers.ray_jobs.inside.status import Status, say
 _PATHS = ("train_file", "validation_file", "from_adapter")
 _KILLED = 128
 _INTERRUPTED = 75
-_MOST_EARLIER = 20
 
 
 class StoppedError(Exception):
@@ -46,7 +46,7 @@ def main() -> int:
             code = _INTERRUPTED
         except SetupError as error:
             code = status.failed(str(error), error.exit_code)
-    run.clear()
+    drop_checkpoints(run.folder)
     return status.end(code)
 
 
@@ -93,32 +93,25 @@ class Run:
         code = self._process.wait()
         return code if code >= 0 else _KILLED - code
 
-    def clear(self) -> None:
-        """Checkpoints of a finished training are of no use to anybody."""
-        if not (self.folder / "result.json").exists():
-            return
-        for path in sorted(self.folder.glob("checkpoints/**/*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-
     def _earlier_checkpoints(self) -> str | None:
         """Those of the run to go on from, or of the one before it, and so on; None where there are none."""
         key = self._settings.resume_from
-        for _ in range(_MOST_EARLIER):
+        if key and self._mirror and self._settings.workers > 1:
+            return str(self.folder / EARLIER)  # the worker that writes brings them, to its own machine
+        for _ in range(MOST_EARLIER):
             if key is None:
                 return None
             here = self._runs / key / "checkpoints"
             if any(here.glob("*/.complete")):
                 return str(here)
             if self._mirror and self._brought(key):
-                return str(self.folder / "earlier")
+                return str(self.folder / EARLIER)
             key = self._before(key)
         return None
 
     def _brought(self, key: str) -> bool:
         assert self._mirror is not None
-        folder = self.folder / "earlier"
-        folder.mkdir(exist_ok=True)
-        return self._mirror.bring_checkpoint(key, folder)
+        return self._mirror.bring_checkpoint(key, self.folder / EARLIER)
 
     def _before(self, key: str) -> str | None:
         told = self._runs / key / STATUS

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -14,21 +15,42 @@ from ftorch.providers.ray_jobs.inside.mirror import Mirror
 from ftorch.providers.ray_jobs.inside.settings import MARKER, STATUS, Settings
 
 BEAT_S = 2.0
-COPY_S = 10.0
+_COPY_S = 10.0
 _TRIES = 3
+_WRITERS = ("result.json", "events.jsonl", "heartbeat.json")
+"""What is read of the writer's files. The result first: the events have the end that it tells of."""
 
 
 def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
+class Pace:
+    """Says at each beat whether a copy of the folder is due: every ten seconds, and at each new checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._beats = 0
+        self._seen = 0
+
+    def is_due(self) -> bool:
+        self._beats += 1
+        before, self._seen = self._seen, len(list(self._folder.glob("checkpoints/*/.complete")))
+        return self._seen != before or self._beats * BEAT_S % _COPY_S == 0
+
+
 class Status:
-    """Written every two seconds while the block lasts, copied every ten and at each new checkpoint."""
+    """Written every two seconds while the block lasts, copied every ten and at each new checkpoint.
+
+    One worker's folder is copied with it. Several copy theirs themselves, wherever the one that writes may be, and what
+    it has told is read in the storage alone: what lies here may be older.
+    """
 
     def __init__(self, settings: Settings, folder: Path, mirror: Mirror | None) -> None:
         self._settings = settings
         self._folder = folder
         self._mirror = mirror
+        self._is_far = mirror is not None and settings.workers > 1
         self._told: dict[str, Any] = {
             "v": 1,
             "key": settings.key,
@@ -38,7 +60,9 @@ class Status:
             "exit_code": None,
         }
         self._far: dict[str, str] = {}
-        """The writer's files, where it is on another node."""
+        """The writer's files in the storage, when they were last read."""
+        self._failed: list[dict[str, Any]] = []
+        """Our own last word, after the trainer's."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="status", daemon=True)
 
@@ -56,22 +80,19 @@ class Status:
     def end(self, exit_code: int) -> int:
         """The last word, and the last copy. Returns the exit code: another one where the copy did not arrive."""
         self.__exit__()
-        self._look_far()
         self._told.update(ended_at=now(), exit_code=exit_code)
-        self.write()
         exit_code = self._copied(exit_code)
         self._mark("ended", self._told["ended_at"], exit_code=exit_code, **self._result())
         return exit_code
 
     def failed(self, words: str, exit_code: int, kind: str = "setup") -> int:
-        """Tell in the trainer's events why nothing came of the run."""
+        """Tell after the trainer's events why nothing came of the run."""
         say(words)
         one_line = " ".join(words.splitlines())
         failed = {"event": "failed", "type": kind, "message": one_line, "hint": None, "exit_code": exit_code}
-        with (self._folder / "events.jsonl").open("a") as stream:
-            if not self._events():
-                stream.write(json.dumps({"t": self._told["started_at"], "event": "started", "attempt": 1}) + "\n")
-            stream.write(json.dumps({"t": now(), **failed}) + "\n")
+        if not self._events():
+            self._failed.append({"t": self._told["started_at"], "event": "started", "attempt": 1})
+        self._failed.append({"t": now(), **failed})
         return exit_code
 
     def write(self) -> None:
@@ -93,53 +114,70 @@ class Status:
         )
         aside.replace(self._folder / STATUS)
 
-    def last_event(self) -> dict[str, Any]:
-        """The last that the trainer has told; nothing where it has told nothing."""
-        self._look_far()
+    def trainers_exit_code(self) -> int | None:
+        """What the trainer's last event stands for; None where it was no last word. Asked when it has ended."""
+        if self._is_far:
+            self._tried(self._look_far)
         events = self._events()
-        return events[-1] if events else {}
+        last = events[-1] if events else {}
+        match last.get("event"):
+            case "succeeded" if _parsed(self._text("result.json")):
+                return 0
+            case "failed":
+                return int(last.get("exit_code", 70))
+            case "interrupted":
+                return 75
+            case _:
+                return None
 
     def _events(self) -> list[dict[str, Any]]:
         found = (_parsed(line) for line in self._text("events.jsonl").splitlines())
-        return [event for event in found if event]
+        return [*(event for event in found if event), *self._failed]
 
     def _text(self, name: str) -> str:
+        if self._is_far:
+            return self._far.get(name, "")
         path = self._folder / name
-        return path.read_text(errors="replace") if path.exists() else self._far.get(name, "")
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def _look_far(self) -> None:
-        """Of several workers the one that writes may be on another node, and copies its folder as we do ours."""
-        if self._mirror is None or self._settings.workers == 1 or (self._folder / "events.jsonl").exists():
-            return
-        for name in ("events.jsonl", "heartbeat.json", "result.json"):
-            content = self._mirror.read(self._settings.key, name)
-            if content is not None:
-                self._far[name] = content.decode(errors="replace")
+        assert self._mirror is not None
+        found = {name: self._mirror.read(self._settings.key, name) for name in _WRITERS}
+        self._far = {name: content.decode(errors="replace") for name, content in found.items() if content is not None}
 
     def _beat(self) -> None:
-        beats, seen = 0, 0
+        pace = Pace(self._folder)
         while not self._over.wait(BEAT_S):
             self.write()
-            beats += 1
-            complete = len(list(self._folder.glob("checkpoints/*/.complete")))
-            if self._mirror and (complete != seen or beats * BEAT_S % COPY_S == 0):
-                self._try_to_copy(self._mirror)
-                seen = complete
+            if self._mirror and pace.is_due():
+                self._try_once(self._copy)
 
-    def _try_to_copy(self, mirror: Mirror) -> bool:
-        try:
+    def _copy(self) -> None:
+        assert self._mirror is not None
+        if self._is_far:
             self._look_far()
-            mirror.push(self._folder, self._settings.key)
+            self.write()
+        else:
+            self._mirror.push(self._folder, self._settings.key)
+        self._mirror.tell(self._folder, self._settings.key)
+
+    def _copied(self, exit_code: int) -> int:
+        """An adapter that nobody can fetch is no success."""
+        self.write()
+        if self._mirror is None or self._tried(self._copy):
+            return exit_code
+        return exit_code or 74
+
+    def _tried(self, step: Callable[[], None]) -> bool:
+        return any(self._try_once(step) for _ in range(_TRIES))
+
+    def _try_once(self, step: Callable[[], None]) -> bool:
+        try:
+            step()
         except Exception as error:  # noqa: BLE001  storage of every kind: what failed is copied with the next beat
             say(f"the copy to {self._settings.output_uri} failed: {error}")
             return False
         return True
-
-    def _copied(self, exit_code: int) -> int:
-        """An adapter that nobody can fetch is no success."""
-        if self._mirror is None or any(self._try_to_copy(self._mirror) for _ in range(_TRIES)):
-            return exit_code
-        return exit_code or 74
 
     def _result(self) -> dict[str, Any]:
         content = self._text("result.json").encode()

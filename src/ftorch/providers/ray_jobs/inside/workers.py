@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchTrainer
 
+from ftorch.providers.ray_jobs.inside import room
+from ftorch.providers.ray_jobs.inside.carrier import Carrier
 from ftorch.providers.ray_jobs.inside.mirror import Mirror
 from ftorch.providers.ray_jobs.inside.place import SetupError
 from ftorch.providers.ray_jobs.inside.settings import Settings
-from ftorch.providers.ray_jobs.inside.status import COPY_S, Status, say
+from ftorch.providers.ray_jobs.inside.status import Status
 from ftorch.providers.ray_jobs.inside.trainer import prepare
 from ftorch.trainer import run, worker
 from ftorch.trainer.device import World
@@ -28,12 +29,14 @@ NEW_STARTS = 3
 _SAID = 600
 _PACKAGE = Path(__file__).parents[4]
 """Where our package was unpacked on this node."""
+_START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 
 
 def train(settings: Settings, folder: Path, status: Status) -> int:
     """The exit code of the training. The driver itself takes no resources."""
     # Ray Train's own `print` would write what the libraries capture from theirs: pages of bytecode in the log.
     os.environ.update(RAY_TRAIN_ENABLE_PRINT_PATCH="0", RAY_COLOR_PREFIX="0")
+    os.environ.setdefault(_START_TIMEOUT, str(room.TRY_S))
     ray.init()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) > 1 and settings.output_uri is None:
@@ -50,7 +53,7 @@ def train(settings: Settings, folder: Path, status: Status) -> int:
             storage_path=f"{settings.output_uri}/ray-train"
             if settings.output_uri
             else str(folder.parent / ".ray-train"),
-            failure_config=FailureConfig(max_failures=NEW_STARTS),
+            failure_config=FailureConfig(max_failures=NEW_STARTS, controller_failure_limit=room.TRIES - 1),
             worker_runtime_env={"env_vars": dict(run.ENVIRONMENT)},
         ),
     )
@@ -58,9 +61,8 @@ def train(settings: Settings, folder: Path, status: Status) -> int:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        said = " ".join(str(error).split())[-_SAID:]
-        words = f"the workers gave up after {NEW_STARTS} new starts: {said}"
-    code = _told(status)
+        words = _why(error, settings)
+    code = status.trainers_exit_code()
     return status.failed(words, 70, "workers") if code is None else code
 
 
@@ -68,54 +70,20 @@ def work(config: Mapping[str, Any]) -> None:
     """One worker. Called by Ray Train, again when any of them has died."""
     context = get_context()
     world = World(context.get_world_rank(), context.get_world_size(), context.get_local_world_size())
-    folder, key, uri = Path(config["folder"]), config["key"], config["uri"]
+    folder = Path(config["folder"])
     spec = dict(config["spec"])
     base = spec["base_model"]
     spec["base_model"] = {**base, "path": prepare(base, folder.parent / ".bases", _PACKAGE)}
     order = worker.Order(json.dumps(spec).encode(), folder, folder, config["ends_at"])
-
-    def bring(_step: int) -> None:
-        if uri:
-            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            Mirror(uri).bring_checkpoint(key, folder / "checkpoints")
-
-    is_far = world.is_writer and ray.get_runtime_context().get_node_id() != config["driver_node"]
-    with _Copying(folder, key, uri if is_far else None):
-        worker.work(order, world, bring)
+    with _carrier(config) as carrier:
+        worker.work(order, world, carrier)
 
 
-class _Copying:
-    """The writer's folder, copied to the storage while the block lasts and at its end; on the driver's node the driver
-    does it.
-    """
-
-    def __init__(self, folder: Path, key: str, uri: str | None) -> None:
-        self._folder = folder
-        self._key = key
-        self._mirror = Mirror(uri) if uri else None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-
-    def __enter__(self) -> Self:
-        if self._mirror:
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        if self._mirror:
-            self._thread.join()
-            self._mirror.push(self._folder, self._key)
-
-    def _beat(self) -> None:
-        assert self._mirror is not None
-        while not self._over.wait(COPY_S):
-            try:
-                self._mirror.push(self._folder, self._key)
-            except Exception as error:  # noqa: BLE001  storage of every kind: the next copy takes what this one left
-                say(f"the copy of the run failed: {error}")
+def _carrier(config: Mapping[str, Any]) -> AbstractContextManager[worker.Carrier]:
+    """Without a storage all workers are on one machine, or the run was refused."""
+    if config["uri"] is None:
+        return nullcontext(worker.OneMachine())
+    return Carrier(Mirror(config["uri"]), Path(config["folder"]), config["key"], config["resume_from"])
 
 
 def _config(settings: Settings, folder: Path) -> dict[str, Any]:
@@ -127,19 +95,12 @@ def _config(settings: Settings, folder: Path) -> dict[str, Any]:
         "folder": str(folder),
         "uri": settings.output_uri,
         "ends_at": None if limit is None else time.time() + limit,
-        "driver_node": ray.get_runtime_context().get_node_id(),
+        "resume_from": settings.resume_from,
     }
 
 
-def _told(status: Status) -> int | None:
-    """The exit code that the writer's last event stands for."""
-    last = status.last_event()
-    match last.get("event"):
-        case "succeeded":
-            return 0
-        case "failed":
-            return int(last.get("exit_code", 70))
-        case "interrupted":
-            return 75
-        case _:
-            return None
+def _why(error: Exception, settings: Settings) -> str:
+    """What the driver says of a training that Ray Train gave up."""
+    if type(getattr(error, "controller_failure", None)).__name__ == "WorkerGroupStartupTimeoutError":
+        return room.none_found(settings, room.TRIES * float(os.environ[_START_TIMEOUT]), ray.cluster_resources())
+    return f"the workers gave up: {' '.join(str(error).split())[-_SAID:]}"
