@@ -133,13 +133,19 @@ class RayProvider:
         return self._watching.observe(refs) if refs else {}
 
     def logs(self, ref: RunRef, *, cursor: str | None) -> LogPage:
-        """What the job has printed from byte `cursor` on."""
+        """What the job has printed from byte `cursor` on.
+
+        What we have kept is all of it. A job that comes back after it was deleted has an empty log.
+        """
         self._check_account(ref)
+        kept = self._kept.read(ref.key)
+        if kept is not None:
+            return page(kept, cursor, is_over=True)
         job = api.job(self._http, ref.key, "logs")
-        text = api.logs(self._http, ref.key, "logs") if job else self._kept.read(ref.key)
-        if text is None:
+        if job is None:
             raise self._not_found(ref.key, "logs")
-        return page(text, cursor, is_over=job is None or readings.state_of(job) in ENDED)
+        text = api.logs(self._http, ref.key, "logs") or ""
+        return page(text, cursor, is_over=readings.state_of(job) in ENDED)
 
     def cancel(self, ref: RunRef) -> None:
         """Ask for the end. A job that waits for the cluster goes on waiting: Ray ends it when its turn comes."""

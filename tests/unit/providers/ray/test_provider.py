@@ -253,6 +253,22 @@ def test_the_log_of_a_released_run_is_still_there(bench: RayBench, emulator: Ray
     assert bench.provider.logs(ref, cursor=None) == before
 
 
+def test_a_deleted_job_that_comes_back_without_its_log_hides_none(
+    bench: RayBench, emulator: RayEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = bench.submit()
+    bench.finish(ref)
+    job = emulator.cluster.job(ref.key)
+    before = bench.provider.logs(ref, cursor=None)
+
+    bench.provider.release(ref)
+    emulator.cluster.jobs[ref.key] = job
+    monkeypatch.setattr("ftorch.emulators.ray.runs.log", lambda _job, _now: "")
+
+    assert before.lines
+    assert bench.provider.logs(ref, cursor=None) == before
+
+
 def test_a_deleted_job_that_comes_back_is_deleted_again(bench: RayBench, emulator: RayEmulator) -> None:
     ref = bench.submit()
     bench.finish(ref)
