@@ -47,10 +47,6 @@ def absent(session: str, place: str | None, now: datetime) -> Observation:
     return Observation(RunState.ABSENT, "not found", now, detail=words)
 
 
-def with_detail(seen: Observation, words: str) -> Observation:
-    return replace(seen, detail=words)
-
-
 def _observation(
     job: Job, told: Status | None, now: datetime, said: Marked | None, began: datetime | None
 ) -> Observation:

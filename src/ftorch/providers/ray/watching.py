@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from ftorch.core.clock import Clock, from_micros
-from ftorch.core.errors import CredentialsError, ProviderUnavailableError, RunRejectedError
+from ftorch.core.errors import CredentialsError, FtorchError, ProviderUnavailableError, RunRejectedError
 from ftorch.providers.base import ENDED, Observation, RunRef, RunState
 from ftorch.providers.http import Http
 from ftorch.providers.ray import api, orders, readings
@@ -109,8 +110,10 @@ class Watching:
         """A job that waits for long says what the cluster has."""
         if job.start_time is None or self._clock.now() - from_micros(job.start_time * 1000) < _LONG_WAIT:
             return seen
-        said = " ".join(api.cluster_status(self._http).split())
-        return readings.with_detail(seen, f"waits for room; {said}" if said else "waits for room")
+        said = ""
+        with suppress(FtorchError):  # a proxy may let only the jobs through; it is for the words alone
+            said = " ".join(api.cluster_status(self._http).split())
+        return replace(seen, detail=f"waits for room; {said}" if said else "waits for room")
 
 
 def files(http: Http, job: api.Job, operation: str) -> RunFiles:

@@ -186,6 +186,19 @@ def test_a_run_waits_for_room_and_says_what_the_cluster_has(bench: RayBench) -> 
     assert seen.state is RunState.RUNNING
 
 
+def test_a_cluster_that_does_not_say_what_it_has_hides_no_run(bench: RayBench, emulator: RayEmulator) -> None:
+    done = bench.submit()
+    bench.finish(done)
+    emulator.cluster.gpus = 0
+    waiting = bench.submit()
+    bench.advance(150)
+    emulator.script("GET /api/cluster_status", Fault.REFUSED_KEY, times=None)
+
+    seen = bench.provider.observe([done, waiting])
+
+    assert (seen[done].state, seen[waiting].detail) == (RunState.SUCCEEDED, "waits for room")
+
+
 def test_a_run_that_never_finds_room_says_what_the_cluster_has_and_ends_by_rays_own_limit(
     bench: RayBench, emulator: RayEmulator
 ) -> None:

@@ -190,6 +190,57 @@ def test_an_earlier_run_without_a_checkpoint_hands_on_that_of_the_one_before_it(
     assert (tmp_path / "earlier" / "checkpoint-4" / ".complete").exists()
 
 
+def test_a_status_that_was_cut_while_it_was_copied_hands_nothing_on(tmp_path: Path) -> None:
+    bucket = tmp_path / "bucket"
+    (bucket / EARLIER).mkdir(parents=True)
+    (bucket / EARLIER / "status.json").write_text('{"resume_fr')
+
+    assert not _mirror(tmp_path).bring_earlier(EARLIER, tmp_path / "earlier")
+
+
+def test_a_bucket_that_does_not_exist_is_no_success_and_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _run(tmp_path / "run", "a")
+    mirror = _mirror(tmp_path)
+    made: list[str] = []
+
+    def refuse(_path: str, target: str) -> None:
+        raise FileNotFoundError(f"NoSuchBucket: {target}")
+
+    monkeypatch.setattr(mirror._files, "put_file", refuse)
+    monkeypatch.setattr(mirror._files, "makedirs", lambda path, **_: made.append(path))
+    monkeypatch.setattr(mirror._files, "protocol", ("s3", "s3a"))
+
+    with pytest.raises(FileNotFoundError, match="NoSuchBucket"):
+        mirror.push(folder, KEY)
+    assert made == []
+
+
+def test_a_writer_that_was_cut_off_does_not_undo_what_the_next_one_did(tmp_path: Path) -> None:
+    cut_off = _run(tmp_path / "old", "one\n", 4)
+    mirror = _mirror(tmp_path)
+    mirror.push(cut_off, KEY)
+    _run(tmp_path / "bucket" / KEY, "one\nanother\n", 8)
+
+    (cut_off / "events.jsonl").write_text("one\nmine\n")
+    with pytest.raises(SetupError, match="another writer of this run has gone on"):
+        mirror.push(cut_off, KEY)
+
+    assert (tmp_path / "bucket" / KEY / "events.jsonl").read_text() == "one\nanother\n"
+
+
+def test_a_line_that_was_copied_half_stops_nobody(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run", "one\ntw")
+    mirror = _mirror(tmp_path)
+    mirror.push(folder, KEY)
+
+    (folder / "events.jsonl").write_text("one\nthree\n")
+    mirror.push(folder, KEY)
+
+    assert (tmp_path / "bucket" / KEY / "events.jsonl").read_text() == "one\nthree\n"
+
+
 def _run(folder: Path, events: str, *checkpoints: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "events.jsonl").write_text(events)

@@ -95,6 +95,7 @@ def test_a_storage_that_does_not_answer_leaves_the_trainers_end_unknown(
         raise OSError("no route")
 
     monkeypatch.setattr(driver.mirror, "read", fail)
+    monkeypatch.setattr("ftorch.providers.ray_jobs.inside.status._WAITS_S", (0.0, 0.0))
 
     assert driver.status.trainers_exit_code() is None
     assert "no route" in capsys.readouterr().out

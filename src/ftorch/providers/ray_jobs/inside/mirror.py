@@ -18,6 +18,7 @@ _LAST = (_MARK, "result.json")
 _HISTORY = ("result.json", "metrics.jsonl", "heartbeat.json")
 _HERE_ONLY = ("lock", "job.json", STATUS)
 _BEING_MADE = ("earlier", "adapter.partial")
+_BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 _TRIES = 5
 MOST_EARLIER = 20
 """So many runs back a checkpoint is looked for."""
@@ -34,8 +35,13 @@ class Mirror:
         """What lies there, and as which state of our file; None: as none of ours."""
 
     def push(self, folder: Path, key: str) -> None:
-        """Copy what is new in the folder, all but its status, and delete the checkpoints that it has no more."""
+        """Copy what is new in the folder, all but its status, and delete the checkpoints that it has no more.
+
+        Raises SetupError where another writer has gone on since: a machine that was cut off must not undo what it did.
+        """
         here = dict(_files(folder))
+        if _EVENTS in here and self._sent.get(_EVENTS) != _state(here[_EVENTS]):
+            self._check_alone(here[_EVENTS], key)
         for name in sorted(here, key=lambda name: (_turn(name), name)):
             self._send(here[name], name, key)
         gone = [name for name in self._sent if name.startswith(f"{_CHECKPOINTS}/") and name not in here]
@@ -101,9 +107,7 @@ class Mirror:
 
     def earlier(self, key: str) -> str | None:
         """The run that this one went on from, as its status says."""
-        told = self.read(key, STATUS)
-        found = json.loads(told).get("resume_from") if told else None
-        return str(found) if found else None
+        return resumed_from(self.read(key, STATUS))
 
     def _newest(self, key: str) -> str | None:
         marks = [path for path in self._walk(f"{self._root}/{key}/{_CHECKPOINTS}") if path.endswith(f"/{_MARK}")]
@@ -141,17 +145,34 @@ class Mirror:
             is_same = any(name.startswith(f"{checkpoint}/") for checkpoint in same)
             self._sent[name] = _state(folder / name) if is_same and (folder / name).exists() else None
 
+    def _check_alone(self, events: Path, key: str) -> None:
+        told = self.read(key, _EVENTS) or b""
+        if not _content(events).startswith(told[: told.rfind(b"\n") + 1]):
+            raise SetupError("another writer of this run has gone on elsewhere: nothing more is copied from here")
+
     def _send(self, path: Path, name: str, key: str) -> None:
+        target = f"{self._root}/{key}/{name}"
         try:
             now = _state(path)
             if self._sent.get(name) == now:
                 return
-            target = f"{self._root}/{key}/{name}"
-            self._files.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-            self._files.put_file(str(path), target)
+            self._put(path, target)
         except FileNotFoundError:
+            if path.exists():
+                raise
             return  # the trainer has replaced or removed it meanwhile: the next copy tells
         self._sent[name] = now
+
+    def _put(self, path: Path, target: str) -> None:
+        """Folders are made where they are missing. A bucket has none, and to ask for one may make the bucket."""
+        try:
+            self._files.put_file(str(path), target)
+        except FileNotFoundError:
+            protocol = self._files.protocol
+            if not path.exists() or _BUCKETS & set((protocol,) if isinstance(protocol, str) else protocol):
+                raise
+            self._files.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+            self._files.put_file(str(path), target)
 
     def _walk(self, place: str) -> list[str]:
         self._files.invalidate_cache()  # others write there: a list that was kept is an old one
@@ -164,6 +185,15 @@ class Mirror:
     def _remove(self, target: str) -> None:
         with suppress(FileNotFoundError):
             self._files.rm_file(target)
+
+
+def resumed_from(status: bytes | None) -> str | None:
+    """The run that a run went on from. A status that was cut off while it was copied says nothing."""
+    try:
+        found = json.loads(status or b"{}").get("resume_from")
+    except ValueError:
+        return None
+    return str(found) if found else None
 
 
 def newest_step(checkpoints: Path) -> int:

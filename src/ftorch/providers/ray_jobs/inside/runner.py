@@ -12,7 +12,7 @@ from typing import Any
 
 from ftorch.providers.ray_jobs.inside import trainer
 from ftorch.providers.ray_jobs.inside.carrier import EARLIER
-from ftorch.providers.ray_jobs.inside.mirror import MOST_EARLIER, Mirror, drop_checkpoints
+from ftorch.providers.ray_jobs.inside.mirror import MOST_EARLIER, Mirror, drop_checkpoints, resumed_from
 from ftorch.providers.ray_jobs.inside.place import SetupError, runs_folder
 from ftorch.providers.ray_jobs.inside.settings import STATUS, Settings
 from ftorch.providers.ray_jobs.inside.status import Status, say
@@ -116,8 +116,7 @@ class Run:
     def _before(self, key: str) -> str | None:
         told = self._runs / key / STATUS
         if told.exists():
-            found = json.loads(told.read_text()).get("resume_from")
-            return str(found) if found else None
+            return resumed_from(told.read_bytes())
         return self._mirror.earlier(key) if self._mirror else None
 
 

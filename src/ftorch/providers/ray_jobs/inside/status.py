@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,8 @@ from ftorch.providers.ray_jobs.inside.settings import MARKER, STATUS, Settings
 
 BEAT_S = 2.0
 _COPY_S = 10.0
-_TRIES = 3
+_WAITS_S = (0.0, 1.0, 5.0)
+"""Before each try of the last copy: a storage that is away for a moment costs nobody a training."""
 _WRITERS = ("result.json", "events.jsonl", "heartbeat.json")
 """What is read of the writer's files. The result first: the events have the end that it tells of."""
 
@@ -169,9 +171,10 @@ class Status:
         return exit_code or 74
 
     def _tried(self, step: Callable[[], None]) -> bool:
-        return any(self._try_once(step) for _ in range(_TRIES))
+        return any(self._try_once(step, wait_s) for wait_s in _WAITS_S)
 
-    def _try_once(self, step: Callable[[], None]) -> bool:
+    def _try_once(self, step: Callable[[], None], wait_s: float = 0.0) -> bool:
+        time.sleep(wait_s)
         try:
             step()
         except Exception as error:  # noqa: BLE001  storage of every kind: what failed is copied with the next beat
