@@ -20,12 +20,13 @@ from ftorch.jobs.context import Context
 from ftorch.manifest.notify import NoticeKind, Notify
 from ftorch.notify.jobs import Gatherer
 from ftorch.notify.messages import secrets_of
-from ftorch.notify.wire import LONGEST_WAIT, RefusedError, send
+from ftorch.notify.wire import RefusedError, send
 from ftorch.store import Transaction, schedule_sql
 from ftorch.store.schedule_rows import DeliveryRow, NoticeRow
 
 _LEASE = timedelta(seconds=60)
 _FIRST_WAIT = timedelta(seconds=5)
+_LONGEST_WAIT = timedelta(hours=3)
 _SOON = timedelta(seconds=30)
 _STALE = timedelta(days=3)
 """What nobody was there to tell for so long is no news any more."""
@@ -177,7 +178,9 @@ class Teller:
             self._change(row, ended_at=now, error=refused.words)
             log.error("notice given up", delivery=row.id, attempts=row.attempts, error=refused.words)
             return
-        wait = refused.wait or min(_FIRST_WAIT * (1 << min(row.attempts - 1, 20)), LONGEST_WAIT)
+        ours = _FIRST_WAIT * (1 << min(row.attempts - 1, 20))
+        # The longer of the two: a receiver that always asks for a second would use up three days in half a minute.
+        wait = min(max(refused.wait, ours), _LONGEST_WAIT)
         self._change(row, next_at=now + wait, error=refused.words)
         log.warning("notice not taken", delivery=row.id, attempts=row.attempts, error=refused.words)
 

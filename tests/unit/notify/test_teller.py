@@ -106,20 +106,25 @@ def test_what_nobody_takes_is_sent_again_with_longer_pauses_under_one_id(context
     assert [wait is not None for wait in waits] == [True, True, True, False]
 
 
-def test_the_pauses_double(context: Context, receiver: Receiver) -> None:
-    receiver.refusals = 9
-    news(context)
+def pauses(context: Context, attempts: int) -> list[float]:
+    """Seconds from each attempt to the next one."""
     one = teller(context)
-    pauses = []
-    for _ in range(4):
+    found = []
+    for _ in range(attempts):
         one.tick()
         [view] = listed(context)
         next_at = view.deliveries[0].next_at
         assert next_at is not None
-        pauses.append((next_at - context.clock.now()).total_seconds())
-        advance(context, pauses[-1])
+        found.append((next_at - context.clock.now()).total_seconds())
+        advance(context, found[-1])
+    return found
 
-    assert pauses == [5.0, 10.0, 20.0, 40.0]
+
+def test_the_pauses_double(context: Context, receiver: Receiver) -> None:
+    receiver.refusals = 9
+    news(context)
+
+    assert pauses(context, 4) == [5.0, 10.0, 20.0, 40.0]
 
 
 def test_the_pause_that_a_receiver_asks_for_is_kept(context: Context, receiver: Receiver) -> None:
@@ -135,6 +140,23 @@ def test_the_pause_that_a_receiver_asks_for_is_kept(context: Context, receiver: 
     one.tick()
 
     assert (early, len(receiver.taken)) == (1, 1)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("1", [5.0, 10.0, 20.0]), ("15", [15.0, 15.0, 20.0])])
+def test_a_receiver_that_asks_for_a_shorter_pause_than_ours_gets_ours(
+    context: Context, receiver: Receiver, asked: str, kept: list[float]
+) -> None:
+    receiver.refusals, receiver.retry_after = 9, asked
+    news(context)
+
+    assert pauses(context, 3) == kept
+
+
+def test_a_receiver_that_asks_for_days_is_asked_again_after_three_hours(context: Context, receiver: Receiver) -> None:
+    receiver.refusals, receiver.retry_after = 9, "999999"
+    news(context)
+
+    assert pauses(context, 1) == [3 * 3600.0]
 
 
 def test_what_nobody_ever_takes_is_given_up_and_kept_with_the_reason(context: Context, receiver: Receiver) -> None:
