@@ -252,6 +252,40 @@ def test_a_secret_that_is_missing_now_may_be_set_later(context: Context, receive
     assert len(receiver.taken) == 1
 
 
+def test_an_attempt_that_breaks_is_counted_and_its_words_are_not_kept(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("https://hooks/secret")
+
+    monkeypatch.setattr("ftorch.notify.teller.send", breaks)
+    news(context)
+    one = teller(context)
+    for _ in range(60):
+        one.tick()
+        advance(context, timedelta(hours=3).total_seconds())
+
+    [view] = listed(context)
+    assert (view.deliveries[0].attempts, view.deliveries[0].error) == (36, "could not be sent: RuntimeError")
+    assert view.deliveries[0].next_at is None
+
+
+def test_what_was_for_a_channel_that_is_gone_is_given_up_after_three_days(context: Context, receiver: Receiver) -> None:
+    receiver.refusals = 1
+    news(context)
+    teller(context).tick()
+    others = teller(context, Notify(type="slack", url="env:SLACK"))
+    tried_at = []
+    for _ in range(2):
+        advance(context, timedelta(days=2).total_seconds())
+        others.tick()
+        tried_at.append(listed(context)[0].deliveries[0].next_at)
+
+    [view] = listed(context)
+    assert [at is not None for at in tried_at] == [True, False]
+    assert view.deliveries[0].error == "webhook env:NEWS is not in ftorch.toml any more"
+
+
 def event(context: Context, name: str, detail: str = "") -> None:
     row = EventRow(seq=0, job_id="job-1", run_key=None, at=context.clock.now(), event=name, detail=detail)
     context.store.write(lambda tx: tx.add_event(row))
