@@ -43,7 +43,9 @@ _CONTAINER = """\
 # Run in your project:             podman run -d --name ftorch --restart=always \\
 #                                    -v ftorch-state:/state -v "$PWD":/project --env-file .env ftorch
 FROM docker.io/library/python:3.12-slim
-COPY . /opt/ftorch
+# By name: a clone may hold an .env, and what is once in a layer stays there.
+COPY pyproject.toml constraints.txt README.md LICENSE /opt/ftorch/
+COPY src /opt/ftorch/src
 RUN pip install --no-cache-dir -c /opt/ftorch/constraints.txt '/opt/ftorch[{extras}]'
 RUN useradd --create-home ftorch && mkdir /state /project && chown ftorch /state /project
 USER ftorch

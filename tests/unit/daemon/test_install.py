@@ -10,6 +10,8 @@ import pytest
 from ftorch.core.paths import Home
 from ftorch.daemon.install import container_file, systemd_unit, unit_file
 
+ROOT = Path(__file__).parents[3]
+
 
 def unit(folder: str = "/srv/project") -> ConfigParser:
     parsed = ConfigParser(interpolation=None)
@@ -43,6 +45,27 @@ def test_paths_with_spaces_and_percent_signs_stay_what_they_are() -> None:
 )
 def test_the_unit_lies_where_the_users_systemd_looks(env: dict[str, str], folder: str) -> None:
     assert unit_file(env) == Path(folder, "systemd/user/ftorch.service")
+
+
+def copied(text: str) -> list[str]:
+    """What the container file takes from the clone."""
+    return [name for line in text.splitlines() if line.startswith("COPY ") for name in line.split()[1:-1]]
+
+
+def test_the_container_takes_what_the_build_needs_and_no_key() -> None:
+    names = copied(container_file("all"))
+
+    assert sorted(names) == ["LICENSE", "README.md", "constraints.txt", "pyproject.toml", "src"]
+    assert all((ROOT / name).exists() for name in names)
+
+
+def test_the_builder_is_sent_what_the_container_takes_and_nothing_else() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+
+    assert [line for line in lines if not line.startswith(("#", "**"))] == [
+        "*",
+        *(f"!{name}" for name in copied(container_file("all"))),
+    ]
 
 
 def test_the_container_asks_for_its_health_and_keeps_its_state() -> None:
