@@ -10,6 +10,8 @@ from ftorch.core.paths import Home
 
 UNIT = "ftorch.service"
 HEALTH_PORT = 9465
+_UID = 1000
+"""The container's user, and its group."""
 
 _SYSTEMD = """\
 # {place}
@@ -39,15 +41,18 @@ WantedBy=default.target
 """
 
 _CONTAINER = """\
-# Build in your clone of ftorch:   podman build -t ftorch -f Containerfile .
+# Build in your clone of ftorch:   podman build --format docker -t ftorch -f Containerfile .
 # Run in your project:             podman run -d --name ftorch --restart=always \\
+#                                    --userns=keep-id:uid={uid},gid={uid} \\
 #                                    -v ftorch-state:/state -v "$PWD":/project --env-file .env ftorch
+# Podman's own format has no HEALTHCHECK. With keep-id the container's user is you, and may write your project.
+# Docker has neither --format nor keep-id: leave both out.
 FROM docker.io/library/python:3.12-slim
 # By name: a clone may hold an .env, and what is once in a layer stays there.
 COPY pyproject.toml constraints.txt README.md LICENSE /opt/ftorch/
 COPY src /opt/ftorch/src
 RUN pip install --no-cache-dir -c /opt/ftorch/constraints.txt '/opt/ftorch[{extras}]'
-RUN useradd --create-home ftorch && mkdir /state /project && chown ftorch /state /project
+RUN useradd --create-home --uid {uid} --user-group ftorch && mkdir /state /project && chown ftorch /state /project
 USER ftorch
 ENV FTORCH_HOME=/state FTORCH_HEALTH_PORT={port}
 VOLUME /state
@@ -85,7 +90,7 @@ def unit_file(env: Mapping[str, str]) -> Path:
 
 def container_file(extras: str) -> str:
     """A file for podman or docker; `extras` are ftorch's, such as `together,postgres`."""
-    return _CONTAINER.format(port=HEALTH_PORT, extras=extras)
+    return _CONTAINER.format(port=HEALTH_PORT, extras=extras, uid=_UID)
 
 
 def _plain(path: Path) -> str:

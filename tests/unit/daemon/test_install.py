@@ -68,6 +68,14 @@ def test_the_builder_is_sent_what_the_container_takes_and_nothing_else() -> None
     ]
 
 
+def test_podman_keeps_the_health_check_and_its_user_may_write_the_project() -> None:
+    text = container_file("all")
+
+    assert "podman build --format docker " in text
+    assert "--userns=keep-id:uid=1000,gid=1000" in text
+    assert "useradd --create-home --uid 1000 --user-group ftorch" in text
+
+
 def test_the_container_asks_for_its_health_and_keeps_its_state() -> None:
     text = container_file("together,postgres")
 
