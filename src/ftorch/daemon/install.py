@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from ftorch.core.errors import UsageError
 from ftorch.core.paths import Home
 
 UNIT = "ftorch.service"
 HEALTH_PORT = 9465
 _UID = 1000
 """The container's user, and its group."""
+
+_HOME = re.compile(r'"FTORCH_HOME=((?:[^"\\]|\\.)*)"')
 
 _SYSTEMD = """\
 # {place}
@@ -88,9 +92,33 @@ def unit_file(env: Mapping[str, str]) -> Path:
     return base / "systemd" / "user" / UNIT
 
 
+def refuse_anothers(place: Path, home: Home) -> None:
+    """Raises UsageError where the file is there and is not the unit of this installation.
+
+    Written over it, the schedules of the other one would end without a word.
+    """
+    if not place.exists():
+        return
+    theirs = _home_in(place.read_text(encoding="utf-8", errors="replace"))
+    if theirs == str(home.root):
+        return
+    words = f"of {theirs}" if theirs else "without an FTORCH_HOME of ours"
+    raise UsageError(
+        f"{place} is the unit of another daemon, {words}; this installation is {home.root}",
+        hint="delete it if that one is not needed, or write `ftorch daemon install --print` to a file of another name "
+        "beside it, with another FTORCH_HEALTH_PORT",
+    )
+
+
 def container_file(extras: str) -> str:
     """A file for podman or docker; `extras` are ftorch's, such as `together,postgres`."""
     return _CONTAINER.format(port=HEALTH_PORT, extras=extras, uid=_UID)
+
+
+def _home_in(unit: str) -> str | None:
+    """The state folder that a unit of ours names, as it was before `_quoted`."""
+    found = _HOME.search(unit)
+    return re.sub(r"\\(.)|%(%)", r"\1\2", found[1]) if found else None
 
 
 def _plain(path: Path) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ftorch.core.errors import UsageError
 from ftorch.core.paths import Home
-from ftorch.daemon.install import container_file, systemd_unit, unit_file
+from ftorch.daemon.install import container_file, refuse_anothers, systemd_unit, unit_file
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,6 +39,32 @@ def test_paths_with_spaces_and_percent_signs_stay_what_they_are() -> None:
 
     assert service["WorkingDirectory"] == "/srv/my 100%% project"
     assert '"FTORCH_HOME=/srv/my 100%% project/state"' in service["Environment"]
+
+
+@pytest.mark.parametrize("home", ["/srv/state", '/srv/my 100% "own" \\ state'])
+def test_the_unit_of_this_installation_is_written_again(tmp_path: Path, home: str) -> None:
+    place = tmp_path / "ftorch.service"
+    refuse_anothers(place, Home(Path(home)))
+    place.write_text(systemd_unit(Home(Path(home)), Path("/srv"), {}))
+
+    refuse_anothers(place, Home(Path(home)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (systemd_unit(Home(Path("/srv/theirs")), Path("/srv"), {}), "of another daemon, of /srv/theirs; this"),
+        ("[Service]\nExecStart=/usr/bin/true\n", "of another daemon, without an FTORCH_HOME of ours; this"),
+    ],
+)
+def test_the_unit_of_another_installation_is_left_alone(tmp_path: Path, text: str, words: str) -> None:
+    place = tmp_path / "ftorch.service"
+    place.write_text(text)
+
+    with pytest.raises(UsageError, match=f"{place} is the unit {words} installation is /srv/ours") as caught:
+        refuse_anothers(place, Home(Path("/srv/ours")))
+
+    assert "another name" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
