@@ -257,10 +257,10 @@ class Client:
     def diff(self, left: str, right: str) -> list[tuple[str, str, str]]:
         """The keys in which two jobs' plans differ."""
         from ftorch.jobs.admit import compare_plans
-        from ftorch.manifest.plan import Plan
+        from ftorch.jobs.kept_plan import kept_plan
 
         store = self._readable()
-        plans = [Plan.from_json(store.plan_text(pick(store, job).id)) for job in (left, right)]
+        plans = [kept_plan(store, pick(store, job).id) for job in (left, right)]
         return compare_plans(plans[0], plans[1])
 
     def logs(self, job: str, *, follow: bool = False) -> Iterator[str]:

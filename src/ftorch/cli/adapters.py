@@ -111,11 +111,17 @@ def _list(*, as_json: bool) -> int:
     elif views:
         table(
             ("version", "state", "job", "base model", "path"),
-            [(_version(view), view.state, view.job, view.receipt["base_model"]["id"], view.path) for view in views],
+            [(_version(view), view.state or "-", view.job, *_base_and_path(view)) for view in views],
         )
     else:
         say("no adapter has come home yet")
     return 0
+
+
+def _base_and_path(view: AdapterView) -> tuple[str, str]:
+    if not view.is_here:
+        return "-", f"{view.path} (not here)"
+    return view.receipt["base_model"]["id"], str(view.path)
 
 
 def _version(view: AdapterView) -> str:

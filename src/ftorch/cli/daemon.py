@@ -76,17 +76,20 @@ def status() -> int:
 def install(*, prints: bool, container: bool, extras: str) -> int:
     """Keep a daemon at work here after a reboot: a systemd unit of your own user.
 
-    It works in this folder, whose ftorch.toml and .env count. Starting it is yours: the commands are printed.
+    It works in this folder, whose ftorch.toml and .env count. Starting it is yours: the commands are printed. The unit
+    of another installation is not overwritten.
     """
     from ftorch.core.files import write_text
-    from ftorch.daemon.install import UNIT, container_file, systemd_unit, unit_file
+    from ftorch.daemon.install import UNIT, container_file, refuse_anothers, systemd_unit, unit_file
 
     with make_client() as client:
-        unit = container_file(extras) if container else systemd_unit(client.home, Path.cwd(), os.environ)
+        home = client.home
+    unit = container_file(extras) if container else systemd_unit(home, Path.cwd(), os.environ)
     if prints or container:
         click.echo(unit, nl=False)
         return 0
     place = unit_file(os.environ)
+    refuse_anothers(place, home)
     write_text(place, unit)
     say(f"wrote {place}; it begins with the machine after")
     say("  systemctl --user daemon-reload")

@@ -1,6 +1,7 @@
 """Whether the daemon is well, for whoever watches it: a container's runtime, a load balancer, a person with curl.
 
-`GET /healthz` on 127.0.0.1: 200 while the loop goes round and the database answers, else 503, both with the same JSON.
+`GET /healthz` on 127.0.0.1: 200 while the loop goes round and the database answers and takes changes, else 503, both
+with the same JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from ftorch.store import Store, schedule_sql, sql
 HERE = "127.0.0.1"
 PATH = "/healthz"
 STALE_S = 60.0
-"""A loop that has not gone round for so long is not well; the watchdog ends it later."""
+"""A loop that has not gone round for so long is not well, nor is a database that has refused every change.
+
+One bad moment is nothing; the watchdog ends a loop that hangs, later.
+"""
 _SLOWEST_S = 5.0
 
 
@@ -49,8 +53,16 @@ def health(store: Store, pulse: Pulse) -> Health:
         seconds_since_tick=int(age_s),
         open_jobs=has_work,
         next_occurrence=None if next_micros is None else rfc3339(from_micros(int(next_micros))),
-        problem=f"the loop has not gone round for {age_s:.0f} seconds" if age_s > STALE_S else None,
+        problem=_problem(age_s, store.refused_for_s()),
     )
+
+
+def _problem(age_s: float, refused_for_s: float) -> str | None:
+    if age_s > STALE_S:
+        return f"the loop has not gone round for {age_s:.0f} seconds"
+    if refused_for_s > STALE_S:
+        return f"the database has taken no change for {refused_for_s:.0f} seconds: is its disk full?"
+    return None
 
 
 class HealthServer:

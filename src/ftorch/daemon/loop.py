@@ -157,7 +157,6 @@ class Daemon:
         self._beside.wakes(engine.progressed.set)
         while not self._stop.is_set():
             watchdog.feed()
-            self._pulse.beat()
             if self._pass(engine, rights):
                 break
         if self._stop.is_set():
@@ -175,8 +174,10 @@ class Daemon:
         beside = self._beside.tick()
         tick = self._tick(engine)
         if tick is None:
+            # It has not gone round: one bad moment is nothing, and a minute of them is told by /healthz.
             self._stop.wait(_QUIET_S)
             return False
+        self._pulse.beat()
         if self._until_idle and tick.is_idle(self._context.clock.now()) and not beside.open:
             return True
         # Asked at each pass: what an earlier one asked too early, this one has asked again.

@@ -6,7 +6,7 @@ from ftorch.core.clock import Clock
 
 
 class Pulse:
-    """What the loop leaves behind each time it goes round. Read by another thread."""
+    """What the loop leaves behind each time it has gone round and nothing was raised. Read by another thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ftorch.core.errors import NotFinishedError
+from ftorch.core.errors import ArtifactError, NotFinishedError
 from ftorch.jobs.receipt import read_receipt
 from ftorch.jobs.serving import find_version, in_service, label
 from ftorch.jobs.views import Spend, pick, spend_of
@@ -32,7 +32,10 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class AdapterView:
-    """An adapter that came home. Of a folder that this installation does not know only path and receipt are known."""
+    """An adapter that came home. Of a folder that this installation does not know only path and receipt are known.
+
+    Where the folder cannot be read here, as on another host, the receipt is empty and the lineage unknown.
+    """
 
     job: str
     name: str
@@ -44,6 +47,7 @@ class AdapterView:
     reason: str = ""
     in_service: bool = False
     lineage: Lineage | None = None
+    is_here: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +65,18 @@ class PromotionView:
 
 
 def adapter_views(store: Store) -> list[AdapterView]:
-    """All adapters that came home, newest first."""
+    """All adapters that came home, newest first; also those whose folders are not here."""
     reader = store.read()
     serving: Mapping[str, int] = reader.pairs(schedule_sql.IN_SERVICE)
     rows = {row.job_id: row for row in reader.many(VersionRow, schedule_sql.VERSIONS)}
-    return [_view(store, job, rows.get(job.id), serving) for job in store.jobs() if job.adapter]
+    return [_view(store, job, rows.get(job.id), serving, _receipt_if_here(job)) for job in store.jobs() if job.adapter]
 
 
 def adapter_view(store: Store, reference: str) -> AdapterView:
-    """The adapter of a job, or `name/3`, or `name@latest`. Raises NotFinishedError for a job that has none yet."""
+    """The adapter of a job, or `name/3`, or `name@latest`.
+
+    Raises NotFinishedError for a job that has none yet, ArtifactError where its folder is not here.
+    """
     if "/" in reference or "@" in reference:
         version = find_version(store, reference)
         job = store.job(version.job_id) if version else None
@@ -82,7 +89,8 @@ def adapter_view(store: Store, reference: str) -> AdapterView:
     if job.adapter is None:
         raise NotFinishedError(f"job {job.id} has no adapter: it is {job.state}", hint=f"run `ftorch wait {job.id}`")
     reader = store.read()
-    return _view(store, job, _version_of(reader, job), reader.pairs(schedule_sql.IN_SERVICE))
+    receipt = read_receipt(Path(job.adapter))
+    return _view(store, job, _version_of(reader, job), reader.pairs(schedule_sql.IN_SERVICE), receipt)
 
 
 def promotions(store: Store, name: str) -> Sequence[PromotionView]:
@@ -112,27 +120,40 @@ def _version_of(reader: Transaction, job: JobRow) -> VersionRow | None:
     return reader.one(VersionRow, schedule_sql.VERSION_OF_JOB, job_id=job.id)
 
 
-def _view(store: Store, job: JobRow, version: VersionRow | None, serving: Mapping[str, int]) -> AdapterView:
-    folder = Path(job.adapter or "")
-    receipt = read_receipt(folder)
+def _receipt_if_here(job: JobRow) -> Mapping[str, Any] | None:
+    """One folder that is missing, or another host's, must not keep the others from being listed."""
+    try:
+        return read_receipt(Path(job.adapter or ""))
+    except ArtifactError:
+        return None
+
+
+def _view(
+    store: Store,
+    job: JobRow,
+    version: VersionRow | None,
+    serving: Mapping[str, int],
+    receipt: Mapping[str, Any] | None,
+) -> AdapterView:
+    view = AdapterView(job.id, job.name, Path(job.adapter or ""), receipt or {}, is_here=receipt is not None)
     if version is None:
-        return AdapterView(job.id, job.name, folder, receipt)
-    lineage = Lineage(
+        return view
+    return replace(
+        view,
+        version=label(version),
+        state=version.state,
+        reason=version.reason,
+        in_service=serving.get(job.name) == version.number,
+        lineage=_lineage(store, job, version, receipt) if receipt is not None else None,
+    )
+
+
+def _lineage(store: Store, job: JobRow, version: VersionRow, receipt: Mapping[str, Any]) -> Lineage:
+    return Lineage(
         dataset=str(receipt["dataset"]["content_hash"]),
         parent=version.parent,
         plan_hash=job.plan_hash,
         manifest=Path(job.manifest_path),
         code=version.code,
         spend=spend_of(store.ledger_of(job.id)),
-    )
-    return AdapterView(
-        job=job.id,
-        name=job.name,
-        path=folder,
-        receipt=receipt,
-        version=label(version),
-        state=version.state,
-        reason=version.reason,
-        in_service=serving.get(job.name) == version.number,
-        lineage=lineage,
     )

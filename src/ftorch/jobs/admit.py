@@ -15,6 +15,7 @@ from ftorch.costs.budget import Limit
 from ftorch.costs.estimate import Estimate
 from ftorch.jobs.allowance import rules
 from ftorch.jobs.context import Context
+from ftorch.jobs.kept_plan import kept_plan
 from ftorch.jobs.learning import estimate_row
 from ftorch.jobs.plan import Resolved
 from ftorch.jobs.serving import find_version, folder_of
@@ -177,7 +178,7 @@ def difference(store: Store, plan: Plan) -> list[tuple[str, str, str]]:
     earlier = store.read().many(JobRow, sql.JOBS_BY_NAME, name=plan.name)
     if not earlier or earlier[0].plan_hash == plan.hash:
         return []
-    return compare_plans(Plan.from_json(store.plan_text(earlier[0].id)), plan)
+    return compare_plans(kept_plan(store, earlier[0].id), plan)
 
 
 def compare_plans(then: Plan, now: Plan) -> list[tuple[str, str, str]]:

@@ -38,9 +38,10 @@ def _post(context: Context, job: JobRow, run: RunRow, *, is_final: bool) -> None
             return
         before = ledger.spent_micro(tx, job.id)
         ledger.post_charges(tx, run, items, now=now)
+        spent = ledger.spent_micro(tx, job.id)
         if run.charged_at is not None and items:
-            tell(context, tx, _final(job, run, before, ledger.spent_micro(tx, job.id)))
-        if job.limit_micro is not None and (spent := ledger.spent_micro(tx, job.id)) > job.limit_micro:
+            tell(context, tx, _final(job, run, before, spent))
+        if job.limit_micro is not None and before <= job.limit_micro < spent:
             limit = Money.from_micro(job.limit_micro)
             over = f"{Money.from_micro(spent)} is spent, budget.limit is {limit}"
             tx.add_event(context.event(job.id, run.key, "over budget", over))

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ftorch.core.clock import Clock, Reading
-from ftorch.core.errors import CredentialsError, StoreError
+from ftorch.core.errors import CredentialsError
 from ftorch.core.host import is_here
 from ftorch.core.ids import Ids
 from ftorch.core.paths import Home
 from ftorch.core.redact import Redactor
+from ftorch.jobs.kept_plan import kept_plan
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.settings import Cap
 from ftorch.providers.base import ENDED, Observation, Provider, RunState
@@ -42,13 +43,7 @@ class Context:
 
     def plan(self, job: JobRow) -> Plan:
         """The job's plan. Raises StoreError for one that this version cannot read."""
-        try:
-            return Plan.from_json(self.store.plan_text(job.id))
-        except ValueError as error:
-            raise StoreError(
-                f"the plan of job {job.id} cannot be read: it was written by another version of ftorch, or is damaged",
-                hint="use the version that submitted it, or cancel it there",
-            ) from error
+        return kept_plan(self.store, job.id)
 
     def has_files_of(self, job: JobRow) -> bool:
         """The job's frozen rows lie here, and its adapter may be brought here."""

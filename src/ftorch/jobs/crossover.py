@@ -44,6 +44,9 @@ def _note(context: Context, name: str, today: date) -> bool:
         # Most jobs have no lifetime, and that is nobody's fault.
         log.debug("no lifetime", name=name, why=error.message)
         return False
+    except Exception:  # the outer edge of one name: an odd job must not keep the others unseen
+        log.exception("lifetime raised", name=name)
+        return False
     if report.crossover is None or report.crossover.on is None or report.crossover.on > today:
         return False
     notice = Notice(

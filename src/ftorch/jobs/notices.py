@@ -27,9 +27,9 @@ class Notice:
     about: Mapping[str, str | None] = field(default_factory=dict)
 
 
-def tell(context: Context, tx: Transaction, notice: Notice) -> None:
+def tell(context: Context, tx: Transaction, notice: Notice) -> bool:
     """Keep a notice with the change it is about, without secrets in its words: it leaves this machine, and words of
-    providers and of trainers are in it. A subject that was told of already is not told again.
+    providers and of trainers are in it. False: the subject was told of already, and is not told again.
     """
     now = context.clock.now()
     clean = context.redactor.text
@@ -48,7 +48,7 @@ def tell(context: Context, tx: Transaction, notice: Notice) -> None:
         body=json.dumps(body),
         at=now,
     )
-    tx.insert(schedule_sql.ADD_NOTICE, row)
+    return tx.insert(schedule_sql.ADD_NOTICE, row) == 1
 
 
 def _money(amount: Money | None) -> dict[str, str] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftorch.core.errors import UsageError
+from ftorch.jobs.kept_plan import kept_plan
 from ftorch.jobs.receipt import NAME as RECEIPT
 from ftorch.jobs.receipt import read_receipt
 from ftorch.jobs.views import pick
@@ -32,14 +33,17 @@ def named_manifest(reference: str, cwd: Path) -> Manifest | None:
 
 
 def subject(store: Store, reference: str, cwd: Path) -> Subject:
-    """The job meant by an id, a name, an adapter's folder or a manifest. Raises UsageError when there is none."""
+    """The job meant by an id, a name, an adapter's folder or a manifest.
+
+    Raises UsageError when there is none, StoreError for a plan that this version cannot read.
+    """
     if manifest := named_manifest(reference, cwd):
         job = _newest(store, manifest, reference)
         blocks = {name: getattr(manifest, name) for name in ("eval", "lifetime", "task", "budget")}
-        return Subject(job, Plan.from_json(store.plan_text(job.id)).model_copy(update=blocks))
+        return Subject(job, kept_plan(store, job.id).model_copy(update=blocks))
     folder = cwd / reference
     job = _of_adapter(store, folder) if (folder / RECEIPT).is_file() else pick(store, reference)
-    return Subject(job, Plan.from_json(store.plan_text(job.id)))
+    return Subject(job, kept_plan(store, job.id))
 
 
 def newest_job(store: Store, name: str) -> JobRow | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,18 @@ def _faults(values: dict[str, Any], path: Path, lines: Mapping[Where, int]) -> l
 
     take_out_unknown_keys(Settings, values, report)
     try:
-        Settings.model_validate(values)
+        _refuse_doubles(Settings.model_validate(values).notify, report)
     except ValidationError as error:
         faults += faults_of(error, Settings, str(path), lambda where: _line_of(where, lines))
     return faults
+
+
+def _refuse_doubles(channels: Sequence[Notify], report: Callable[[str, Where], None]) -> None:
+    """A delivery knows its channel by name: of two with one name the later would get what both are told."""
+    names = [channel.name for channel in channels]
+    for index, name in enumerate(names):
+        if (first := names.index(name)) != index:
+            report(f"is {name!r}, as notify[{first}] is: write one [[notify]] with the `on` of both", ("notify", index))
 
 
 def _slip(words: str, path: Path) -> Fault:

@@ -20,12 +20,13 @@ from ftorch.jobs.context import Context
 from ftorch.manifest.notify import NoticeKind, Notify
 from ftorch.notify.jobs import Gatherer
 from ftorch.notify.messages import secrets_of
-from ftorch.notify.wire import LONGEST_WAIT, RefusedError, send
+from ftorch.notify.wire import RefusedError, send
 from ftorch.store import Transaction, schedule_sql
 from ftorch.store.schedule_rows import DeliveryRow, NoticeRow
 
 _LEASE = timedelta(seconds=60)
 _FIRST_WAIT = timedelta(seconds=5)
+_LONGEST_WAIT = timedelta(hours=3)
 _SOON = timedelta(seconds=30)
 _STALE = timedelta(days=3)
 """What nobody was there to tell for so long is no news any more."""
@@ -73,7 +74,11 @@ class Teller:
         reader = self._context.store.read()
         for notice in self._new(reader, now):
             self._submit(notice.id, partial(self._send_out, notice, now))
-        found = [row for row in reader.many(DeliveryRow, schedule_sql.DELIVERIES_OPEN) if row.channel in self._channels]
+        rows = reader.many(DeliveryRow, schedule_sql.DELIVERIES_OPEN)
+        found = [row for row in rows if row.channel in self._channels]
+        for row in rows:
+            if row.channel not in self._channels and row.next_at < now - _STALE:
+                self._submit(row.id, partial(self._forget, row, now))
         for row in found:
             if row.next_at <= now:
                 self._submit(row.id, partial(self._deliver, row))
@@ -153,23 +158,35 @@ class Teller:
         """One attempt. It is noted first: a process that dies here leaves it to the next one, a minute later."""
         now = self._context.clock.now()
         noted = {"attempts": row.attempts + 1, "next_at": now + _LEASE}
-        if not self._context.store.write(lambda tx: tx.change("deliveries", row, **noted)):
+        if not self._change(row, **noted):
             return
         notice = self._context.store.read().one(NoticeRow, schedule_sql.NOTICE, id=row.notice_id)
         fresh = self._context.store.read().one(DeliveryRow, schedule_sql.DELIVERY, id=row.id)
         assert notice is not None
         assert fresh is not None
-        try:
-            send(self._channels[row.channel], notice, self._context.env, now)
-        except RefusedError as refused:
+        if refused := self._refusal(self._channels[row.channel], notice, now):
             self._refused(fresh, refused)
-            return
-        except FtorchError as error:
-            # A variable that is not set: it is tried again, for a person may set it.
-            self._refused(fresh, RefusedError(error.message))
             return
         self._change(fresh, sent_at=self._context.clock.now(), ended_at=self._context.clock.now(), error="")
         log.info("notice delivered", notice=notice.id, kind=notice.kind, channel=row.channel)
+
+    def _refusal(self, channel: Notify, notice: NoticeRow, now: datetime) -> RefusedError | None:
+        """One request; returns why it was not taken."""
+        try:
+            send(channel, notice, self._context.env, now)
+        except RefusedError as refused:
+            return refused
+        except FtorchError as error:
+            # A variable that is not set: it is tried again, for a person may set it.
+            return RefusedError(error.message)
+        except Exception as error:  # noqa: BLE001  an attempt like any other, so that a last one comes; its words may be secret
+            return RefusedError(f"could not be sent: {type(error).__name__}")
+        return None
+
+    def _forget(self, row: DeliveryRow, now: datetime) -> None:
+        """Nobody looks after the channel any more: a daemon that knows it would have tried within hours."""
+        if self._change(row, ended_at=now, error=f"{row.channel} is not in ftorch.toml any more"):
+            log.warning("notice given up", delivery=row.id, attempts=row.attempts, error="its channel was removed")
 
     def _refused(self, row: DeliveryRow, refused: RefusedError) -> None:
         now = self._context.clock.now()
@@ -177,9 +194,11 @@ class Teller:
             self._change(row, ended_at=now, error=refused.words)
             log.error("notice given up", delivery=row.id, attempts=row.attempts, error=refused.words)
             return
-        wait = refused.wait or min(_FIRST_WAIT * (1 << min(row.attempts - 1, 20)), LONGEST_WAIT)
+        ours = _FIRST_WAIT * (1 << min(row.attempts - 1, 20))
+        # The longer of the two: a receiver that always asks for a second would use up three days in half a minute.
+        wait = min(max(refused.wait, ours), _LONGEST_WAIT)
         self._change(row, next_at=now + wait, error=refused.words)
         log.warning("notice not taken", delivery=row.id, attempts=row.attempts, error=refused.words)
 
-    def _change(self, row: DeliveryRow, **changes: object) -> None:
-        self._context.store.write(lambda tx: tx.change("deliveries", row, **changes))
+    def _change(self, row: DeliveryRow, **changes: object) -> bool:
+        return self._context.store.write(lambda tx: tx.change("deliveries", row, **changes))

@@ -13,7 +13,7 @@ from ftorch.store.schedule_rows import NoticeRow
 if TYPE_CHECKING:
     import httpx
 
-LONGEST_WAIT = timedelta(hours=3)
+_NO_WAIT = timedelta(0)
 _TIMEOUT_S = 10.0
 _GONE = 410
 _LONGEST_NUMBER = 9
@@ -23,7 +23,7 @@ _LONGEST_NUMBER = 9
 class RefusedError(Exception):
     """The receiver did not take it. The words hold no address."""
 
-    def __init__(self, words: str, *, is_final: bool = False, wait: timedelta | None = None) -> None:
+    def __init__(self, words: str, *, is_final: bool = False, wait: timedelta = _NO_WAIT) -> None:
         super().__init__(words)
         self.words = words
         self.is_final = is_final
@@ -46,8 +46,8 @@ def send(channel: Notify, notice: NoticeRow, env: Mapping[str, str], now: dateti
     )
 
 
-def _retry_after(answer: httpx.Response) -> timedelta | None:
+def _retry_after(answer: httpx.Response) -> timedelta:
     text = answer.headers.get("retry-after", "")
     if not (text.isascii() and text.isdigit()):
-        return None
-    return timedelta(seconds=min(int(text[:_LONGEST_NUMBER]), LONGEST_WAIT.total_seconds()))
+        return _NO_WAIT
+    return timedelta(seconds=int(text[:_LONGEST_NUMBER]))

@@ -41,6 +41,10 @@ class Store(ABC):
     def is_stuck(self, seconds: float) -> bool:
         """A commit has been under way for longer than that: who waits for it waits for ever."""
 
+    @abstractmethod
+    def refused_for_s(self) -> float:
+        """For how long every change of this process was refused, by a full disk or a lock; 0 after one refusal."""
+
     @property
     @abstractmethod
     def commits(self) -> int:

@@ -34,6 +34,15 @@ SPEND_OF_ACCOUNT = (
     f"WHERE provider = :provider AND account = :account AND {_SPEND}"
 )
 
+LAST_ENTRY = "SELECT COALESCE(MAX(id), 0) AS id FROM ledger"
+# What a pulled bill has changed since an entry: lines, what they and their covers come to, and the newest entry.
+BILLED_SINCE = (
+    "SELECT COUNT(DISTINCT CASE WHEN source = 'billing_api' THEN source_ref END) AS lines, "
+    f"CAST(COALESCE(SUM(CASE WHEN {_SPEND} THEN amount_micro ELSE 0 END), 0) AS BIGINT) AS micro, MAX(id) AS newest "
+    "FROM ledger WHERE provider = :provider AND account = :account AND id > :after "
+    "AND (source = 'billing_api' OR source_ref LIKE 'bill/%')"
+)
+
 READING = f"SELECT as_of FROM readings WHERE {_LINE}"
 PUT_READING = (
     "INSERT INTO readings (provider, account, source, source_ref, as_of) "

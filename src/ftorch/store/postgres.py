@@ -287,6 +287,9 @@ class PostgresStore(Store):
     def is_stuck(self, seconds: float) -> bool:
         return self._writer.is_stuck(seconds)
 
+    def refused_for_s(self) -> float:
+        return self._writer.refused_for_s
+
     @property
     def commits(self) -> int:
         return self._writer.commits

@@ -46,14 +46,12 @@ JOBS_OF_SCHEDULE = (
     "SELECT occurrences.job_id, schedules.name FROM occurrences JOIN schedules ON schedules.id = schedule_id "
     "WHERE schedules.name = :name AND occurrences.job_id IS NOT NULL"
 )
-OCCURRENCE_OF_JOB = f"{_OCCURRENCE} WHERE job_id = :job_id ORDER BY fire_at DESC"
 
 ADD_VERSION = f"{_insert(VersionRow, 'versions')} ON CONFLICT (job_id) DO NOTHING"
 LAST_NUMBER = "SELECT COALESCE(MAX(number), 0) AS n FROM versions WHERE name = :name"
 VERSIONS = f"{_VERSION} ORDER BY made_at DESC, job_id DESC"
 VERSION = f"{_VERSION} WHERE name = :name AND number = :number"
 VERSION_OF_JOB = f"{_VERSION} WHERE job_id = :job_id"
-NEWEST_VERSION = f"{_VERSION} WHERE name = :name ORDER BY number DESC LIMIT 1"
 SAY_OF_VERSION = "UPDATE versions SET state = :state, reason = :reason WHERE job_id = :job_id"
 
 ADD_PROMOTION = _insert(PromotionRow, "promotions", "id")

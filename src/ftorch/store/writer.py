@@ -60,6 +60,9 @@ class Writer(Generic[C]):
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._commit_began_s: float | None = None
+        self._refused_since_s: float | None = None
+        self.refused_for_s = 0.0
+        """From the first of the last groups in a row that the database refused to the last one; 0 when it took one."""
         self._is_shared = False
         """The last commit was more than one change's: who writes now is not alone."""
         self.commits = 0
@@ -95,6 +98,7 @@ class Writer(Generic[C]):
         try:
             connection = self._connect()
         except self._failures as error:
+            self._note_refusal()
             self._refuse_all(error)
             return
         try:
@@ -136,14 +140,21 @@ class Writer(Generic[C]):
         try:
             outcomes = self._carry_out(connection, group)
         except self._failures as error:
+            self._note_refusal()
             for _, future in group:
                 future.set_exception(error)
             return
+        self._refused_since_s, self.refused_for_s = None, 0.0
         for future, value, raised in outcomes:
             if raised is None:
                 future.set_result(value)
             else:
                 future.set_exception(raised)
+
+    def _note_refusal(self) -> None:
+        now_s = time.monotonic()
+        self._refused_since_s = now_s if self._refused_since_s is None else self._refused_since_s
+        self.refused_for_s = now_s - self._refused_since_s
 
     def _carry_out(self, connection: C, group: Group[C]) -> list[Outcome]:
         """The group as one transaction. Raises what the database raised; then nothing of the group is kept."""

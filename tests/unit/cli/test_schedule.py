@@ -138,6 +138,20 @@ def test_the_unit_is_printed_and_nothing_is_written(project: Path, capsys: pytes
     assert not (project / "config" / "systemd").exists()
 
 
+def test_the_unit_of_another_installation_is_not_overwritten(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said(capsys, "daemon", "install")
+    [unit] = (project / "config" / "systemd").rglob("ftorch.service")
+    before = unit.read_text()
+
+    monkeypatch.setenv("FTORCH_HOME", str(project / "other"))
+    _, words = said(capsys, "daemon", "install", code=2)
+
+    assert f"this installation is {project / 'other'}" in words
+    assert unit.read_text() == before
+
+
 def test_the_unit_is_written_and_the_commands_are_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, words = said(capsys, "daemon", "install")
 

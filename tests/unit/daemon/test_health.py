@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -13,10 +15,11 @@ from urllib.request import urlopen
 import pytest
 
 from ftorch.core.clock import ManualClock
-from ftorch.core.errors import UsageError
+from ftorch.core.errors import StoreError, UsageError
 from ftorch.daemon.health import HERE, HealthServer, health
 from ftorch.daemon.pulse import Pulse
 from ftorch.store import SqliteStore
+from ftorch.store.sqlite import SqliteConnection
 from unit.jobs.rows import job
 
 
@@ -70,6 +73,42 @@ def test_a_database_that_is_gone_is_ill(store: SqliteStore, server: HealthServer
         file.unlink()
 
     assert asked(server)[0] == 503
+
+
+def refused(store: SqliteStore, monkeypatch: pytest.MonkeyPatch, *at_s: float) -> None:
+    """The disk is full at these moments, whenever somebody wants to write."""
+
+    def begin(_connection: SqliteConnection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteConnection, "begin", begin)
+        for moment in at_s:
+            patched.setattr("ftorch.store.writer.time", SimpleNamespace(monotonic=lambda now=moment: now))
+            with pytest.raises(StoreError):
+                store.write(lambda tx: tx.put_meta("a", "b"))
+
+
+@pytest.mark.parametrize(("at_s", "status"), [((100.0,), 200), ((100.0, 130.0), 200), ((100.0, 130.0, 161.0), 503)])
+def test_a_database_that_takes_no_change_for_a_minute_is_ill(
+    store: SqliteStore, server: HealthServer, monkeypatch: pytest.MonkeyPatch, at_s: tuple[float, ...], status: int
+) -> None:
+    refused(store, monkeypatch, *at_s)
+
+    found, told = asked(server)
+
+    assert found == status
+    assert ("has taken no change for 61 seconds" in str(told["problem"])) == (status == 503)
+
+
+def test_a_database_that_takes_changes_again_is_well(
+    store: SqliteStore, server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(store, monkeypatch, 100.0, 200.0)
+
+    store.write(lambda tx: tx.put_meta("a", "b"))
+
+    assert asked(server)[0] == 200
 
 
 def test_elsewhere_there_is_nothing(server: HealthServer) -> None:

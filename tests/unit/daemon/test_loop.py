@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from ftorch.core.clock import ManualClock
 from ftorch.core.errors import UsageError
 from ftorch.daemon.loop import Daemon
 from ftorch.daemon.metrics import HERE
 from ftorch.jobs.context import Context
+from ftorch.jobs.engine import Engine, Tick
 from ftorch.jobs.opening import open_context
 
 KEY = "value-that-nobody-may-see"
@@ -62,6 +64,48 @@ def test_a_key_of_the_environment_is_not_in_the_log(
 
     assert "refused [redacted]" in context.home.daemon_log.read_text()
     assert KEY not in context.home.daemon_log.read_text()
+
+
+class _OverError(BaseException):
+    """The test has seen enough."""
+
+
+@pytest.mark.parametrize(
+    ("passes", "age_s"), [("raises " * 13, 65.0), ("well raises", 5.0), ("raises " * 13 + "well", 0.0)]
+)
+def test_the_loop_has_gone_round_when_its_tick_did_not_raise(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: str, age_s: float
+) -> None:
+    clock, outcomes = ManualClock(), iter(passes.split())
+
+    def tick(engine: Engine) -> Tick:
+        outcome = next(outcomes, None)
+        if outcome is None:
+            raise _OverError
+        clock.advance(5)
+        engine.progressed.set()
+        if outcome == "raises":
+            raise RuntimeError("database or disk is full")
+        return Tick(open_jobs=1, rented=0, under_way=0, next_at=None)
+
+    monkeypatch.setattr("ftorch.jobs.engine.Engine.tick", tick)
+    daemon = Daemon(replace(context, clock=clock), cwd=tmp_path)
+    monkeypatch.setattr(daemon, "_stop", _NeverWaits())
+
+    with pytest.raises(_OverError):
+        daemon.run()
+
+    assert daemon._pulse.age_s() == age_s
+
+
+class _NeverWaits:
+    """An event that nobody sets."""
+
+    def is_set(self) -> bool:
+        return False
+
+    def wait(self, _seconds: float) -> None:
+        """At once."""
 
 
 class _AfterOne:

@@ -6,12 +6,16 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ftorch.costs.lifetime import LifetimeReport
 from ftorch.jobs.crossover import note_crossovers
-from ftorch.jobs.versions import promote
+from ftorch.jobs.pays import lifetime_of
+from ftorch.jobs.versions import number, promote
 from ftorch.manifest.lifetime import Lifetime
+from ftorch.store import Transaction
 from unit.jobs import rows
 from unit.schedule.bench import Bench, bench_in
 
@@ -71,3 +75,34 @@ def test_without_a_lifetime_or_before_it_serves_there_is_nothing_to_tell(bench: 
     promote(bench.context, "support/1")
 
     assert note_crossovers(bench.context, bench.clock.now().date() + timedelta(days=900)) == []
+
+
+@pytest.fixture
+def beside(bench: Bench) -> Bench:
+    """`support` that has paid for itself, and `odd`, which is looked at first and whose plan nobody can read."""
+    job = bench.trained("a", train=range(10), held_out=range(10, 20), lifetime=lifetime())
+    odd = rows.job(id="odd", name="odd", adapter=job.adapter, manifest_path=job.manifest_path)
+    bench.clock.advance(60)
+
+    def change(tx: Transaction) -> None:
+        tx.add_entry(rows.charge(job_id=job.id, amount_micro=90_000_000))
+        tx.insert_job(odd, '{"version": 99}')
+        number(bench.context, tx, odd)
+
+    bench.context.store.write(change)
+    for version in ("support/1", "odd/1"):
+        promote(bench.context, version)
+    return bench
+
+
+def test_a_plan_of_another_version_keeps_no_other_name_unseen(beside: Bench) -> None:
+    assert note_crossovers(beside.context, beside.clock.now().date() + timedelta(days=30)) == ["support"]
+
+
+def test_a_name_that_breaks_keeps_no_other_name_unseen(beside: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(store: Any, reference: str, *rest: Any, **options: Any) -> LifetimeReport:
+        return 1 // 0 if reference == "odd" else lifetime_of(store, reference, *rest, **options)  # type: ignore[return-value]
+
+    monkeypatch.setattr("ftorch.jobs.crossover.lifetime_of", breaks)
+
+    assert note_crossovers(beside.context, beside.clock.now().date() + timedelta(days=30)) == ["support"]

@@ -226,6 +226,15 @@ def test_notify_lets_a_run_go_past_the_limit_and_says_so(desk: Desk, on_exceed: 
     assert ("over budget" in events(desk, job.id)) == (on_exceed == "notify" or desk.spent() > 30_000)
 
 
+def test_a_job_goes_over_its_limit_once_whatever_its_final_price_is(desk: Desk) -> None:
+    wanted = plan(providers=(NAME,), budget=Budget(limit=usd("0.03"), on_exceed="notify"))
+    job = desk.finish(desk.submit(wanted))
+
+    desk.run_until(lambda: desk.runs(job.id)[0].settled_at is not None, seconds=9000, step=600)
+
+    assert events(desk, job.id).count("over budget") == 1
+
+
 def by_tokens(desk: Desk, minimum: str = "4.00") -> None:
     desk.cloud.token_price = TokenPrice(Decimal("0.48"), usd(minimum), "the price list", NOW.date())
 

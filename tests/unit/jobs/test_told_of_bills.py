@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ftorch.core.errors import ProviderUnavailableError
 from ftorch.core.money import Money
 from ftorch.costs.items import EntryKind, LineItem, SpendSource, Window
 from ftorch.jobs.billing.pull import pull
@@ -53,18 +54,79 @@ def line(desk: Desk, reference: str, dollars: str) -> LineItem:
     )
 
 
-def test_a_bill_that_changes_the_books_is_told_once_a_day_with_its_dollars(desk: Desk, bill: list[LineItem]) -> None:
+def news(desk: Desk) -> list[str]:
+    """By how much the books had changed, of every notice of a bill."""
+    return [dollars["changed_by"]["amount"] for kind, dollars in told(desk) if kind == "bill"]
+
+
+def pulled(desk: Desk, *, days: int = 0) -> list[str]:
+    desk.clock.advance(days * 86_400 + 1)
+    [found] = pull(desk.context, [NAME], is_asked=False)
+    return [found.outcome, *news(desk)]
+
+
+def test_a_bill_that_changes_nothing_is_no_news(desk: Desk, bill: list[LineItem]) -> None:
     desk.finish(desk.submit())
-    pull(desk.context, [NAME], is_asked=True)
-    nothing = [kind for kind, _ in told(desk)]
 
-    for number, seconds in enumerate((3600, 3600, 86_400)):
+    assert pulled(desk) == pulled(desk, days=1) == ["pulled"]
+
+
+def test_a_bill_that_changes_the_books_is_told_once_a_day_and_no_dollar_is_left_out(
+    desk: Desk, bill: list[LineItem]
+) -> None:
+    desk.finish(desk.submit())
+    found = []
+    for number, days in enumerate((0, 0, 1)):
         bill.append(line(desk, f"line {number}", "2.00"))
-        desk.clock.advance(seconds)
-        pull(desk.context, [NAME], is_asked=True)
+        found.append(pulled(desk, days=days)[1:])
 
-    news = [dollars["changed_by"]["amount"] for kind, dollars in told(desk) if kind == "bill"]
-    assert (nothing, news) == ([], ["2.00", "2.00"])
+    assert found == [["2.00"], ["2.00"], ["2.00", "4.00"]]
+    assert pulled(desk, days=1)[1:] == ["2.00", "4.00"]
+
+
+def test_what_was_read_before_a_later_window_failed_is_told(
+    desk: Desk, bill: list[LineItem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.finish(desk.submit())
+    bill.append(line(desk, "line of this month", "2.00"))
+    desk.clock.advance(40 * 86_400)
+    bill.append(line(desk, "line of the next month", "3.00"))
+    whole = CloudProvider.line_items  # type: ignore[attr-defined]  # the fixture's
+    windows: list[Window] = []
+
+    def breaks_off(provider: CloudProvider, window: Window) -> Iterator[LineItem]:
+        windows.append(window)
+        if len(windows) > 1:
+            raise ProviderUnavailableError("it does not answer", provider=NAME, operation="line_items")
+        return iter(whole(provider, window))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CloudProvider, "line_items", breaks_off)
+        first = pulled(desk)
+
+    assert first == ["failed", "2.00"]
+    assert pulled(desk) == ["pulled", "2.00"]
+    assert pulled(desk, days=1) == ["pulled", "2.00", "3.00"]
+
+
+def test_what_nobody_was_told_of_because_the_process_died_is_told_by_the_next_pull(
+    desk: Desk, bill: list[LineItem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class DiedError(BaseException):
+        """The process is gone."""
+
+    def die(*_: object) -> None:
+        raise DiedError
+
+    desk.finish(desk.submit())
+    bill.append(line(desk, "line", "2.00"))
+    with monkeypatch.context() as patched:
+        patched.setattr("ftorch.jobs.billing.pull.tell", die)
+        with pytest.raises(DiedError):
+            pulled(desk)
+
+    assert news(desk) == []
+    assert pulled(desk) == ["pulled", "2.00"]
 
 
 def test_the_final_price_of_a_run_is_told_with_what_it_was_before(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

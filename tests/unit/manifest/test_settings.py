@@ -191,6 +191,25 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, expected: s
     assert caught.value.message.startswith(f"{tmp_path}/ftorch.toml{expected}")
 
 
+def test_two_channels_with_one_address_are_refused_for_the_first_would_get_nothing(tmp_path: Path) -> None:
+    channel = "[[notify]]\ntype = 'slack'\nurl = 'env:SLACK_URL'\non = ['{}']\n"
+
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, channel.format("failed") + channel.format("bill"))
+
+    assert caught.value.message == (
+        f"{tmp_path}/ftorch.toml:5: notify[1]: is 'slack env:SLACK_URL', as notify[0] is: "
+        "write one [[notify]] with the `on` of both"
+    )
+
+
+def test_channels_that_differ_in_type_or_address_stay_apart(tmp_path: Path) -> None:
+    slack = "[[notify]]\ntype = 'slack'\nurl = 'env:{}'\n"
+    webhook = "[[notify]]\ntype = 'webhook'\nurl = 'env:A'\nsecret = 'env:KEY'\n"
+
+    assert len(settings(tmp_path, slack.format("A") + slack.format("B") + webhook).notify) == 3
+
+
 def test_an_address_that_was_written_out_is_not_repeated(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         settings(tmp_path, "[[notify]]\ntype = 'slack'\nurl = 'https://hooks/secret'\n")

@@ -106,20 +106,25 @@ def test_what_nobody_takes_is_sent_again_with_longer_pauses_under_one_id(context
     assert [wait is not None for wait in waits] == [True, True, True, False]
 
 
-def test_the_pauses_double(context: Context, receiver: Receiver) -> None:
-    receiver.refusals = 9
-    news(context)
+def pauses(context: Context, attempts: int) -> list[float]:
+    """Seconds from each attempt to the next one."""
     one = teller(context)
-    pauses = []
-    for _ in range(4):
+    found = []
+    for _ in range(attempts):
         one.tick()
         [view] = listed(context)
         next_at = view.deliveries[0].next_at
         assert next_at is not None
-        pauses.append((next_at - context.clock.now()).total_seconds())
-        advance(context, pauses[-1])
+        found.append((next_at - context.clock.now()).total_seconds())
+        advance(context, found[-1])
+    return found
 
-    assert pauses == [5.0, 10.0, 20.0, 40.0]
+
+def test_the_pauses_double(context: Context, receiver: Receiver) -> None:
+    receiver.refusals = 9
+    news(context)
+
+    assert pauses(context, 4) == [5.0, 10.0, 20.0, 40.0]
 
 
 def test_the_pause_that_a_receiver_asks_for_is_kept(context: Context, receiver: Receiver) -> None:
@@ -135,6 +140,23 @@ def test_the_pause_that_a_receiver_asks_for_is_kept(context: Context, receiver: 
     one.tick()
 
     assert (early, len(receiver.taken)) == (1, 1)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("1", [5.0, 10.0, 20.0]), ("15", [15.0, 15.0, 20.0])])
+def test_a_receiver_that_asks_for_a_shorter_pause_than_ours_gets_ours(
+    context: Context, receiver: Receiver, asked: str, kept: list[float]
+) -> None:
+    receiver.refusals, receiver.retry_after = 9, asked
+    news(context)
+
+    assert pauses(context, 3) == kept
+
+
+def test_a_receiver_that_asks_for_days_is_asked_again_after_three_hours(context: Context, receiver: Receiver) -> None:
+    receiver.refusals, receiver.retry_after = 9, "999999"
+    news(context)
+
+    assert pauses(context, 1) == [3 * 3600.0]
 
 
 def test_what_nobody_ever_takes_is_given_up_and_kept_with_the_reason(context: Context, receiver: Receiver) -> None:
@@ -228,6 +250,40 @@ def test_a_secret_that_is_missing_now_may_be_set_later(context: Context, receive
 
     assert said == "webhook env:NEWS: KEY is not set"
     assert len(receiver.taken) == 1
+
+
+def test_an_attempt_that_breaks_is_counted_and_its_words_are_not_kept(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("https://hooks/secret")
+
+    monkeypatch.setattr("ftorch.notify.teller.send", breaks)
+    news(context)
+    one = teller(context)
+    for _ in range(60):
+        one.tick()
+        advance(context, timedelta(hours=3).total_seconds())
+
+    [view] = listed(context)
+    assert (view.deliveries[0].attempts, view.deliveries[0].error) == (36, "could not be sent: RuntimeError")
+    assert view.deliveries[0].next_at is None
+
+
+def test_what_was_for_a_channel_that_is_gone_is_given_up_after_three_days(context: Context, receiver: Receiver) -> None:
+    receiver.refusals = 1
+    news(context)
+    teller(context).tick()
+    others = teller(context, Notify(type="slack", url="env:SLACK"))
+    tried_at = []
+    for _ in range(2):
+        advance(context, timedelta(days=2).total_seconds())
+        others.tick()
+        tried_at.append(listed(context)[0].deliveries[0].next_at)
+
+    [view] = listed(context)
+    assert [at is not None for at in tried_at] == [True, False]
+    assert view.deliveries[0].error == "webhook env:NEWS is not in ftorch.toml any more"
 
 
 def event(context: Context, name: str, detail: str = "") -> None:

@@ -24,7 +24,7 @@ from ftorch.jobs.billing.place import Bill
 from ftorch.jobs.context import Context
 from ftorch.jobs.notices import Notice, NoticeKind, tell
 from ftorch.providers.base import Bills, Provider
-from ftorch.store import BillRow, bill_sql
+from ftorch.store import BillRow, LedgerRow, Transaction, bill_sql, sql
 
 _FIRST_LOOK = timedelta(days=31)
 """How far back a bill is read that was never read, where no run of ours is older."""
@@ -98,13 +98,16 @@ def _read(context: Context, provider: Provider, since: datetime | None) -> Pulle
     # From further back when asked, never from later on: a gap would be taken for days without usage.
     start = min(since or now, _start(context, bill, now))
     settled = now - timedelta(seconds=provider.capabilities.settle_lag_s)
-    tally, before = Tally(), _standing(context, bill)
-    for window in _windows(start, now):
-        tally.add(post_lines(context, bill, cast(Bills, provider).line_items(window)))
-        note_through(context, bill, SpendSource.BILLING_API, min(window.end, settled))
+    tally = Tally()
+    context.store.write(lambda tx: _begin_to_tell(tx, bill))
+    try:
+        for window in _windows(start, now):
+            tally.add(post_lines(context, bill, cast(Bills, provider).line_items(window)))
+            note_through(context, bill, SpendSource.BILLING_API, min(window.end, settled))
+    finally:
+        # Also when a later window fails: what was read before is in the books.
+        context.store.write(lambda tx: _tell(context, tx, bill))
     context.store.write(lambda tx: tx.put_meta(not_enabled_mark(provider.name), ""))
-    if tally.appended:
-        _tell(context, bill, tally, before)
     known = context.store.read().one(BillRow, bill_sql.BILL, provider=bill.provider, account=bill.account)
     return Pulled(
         bill.provider,
@@ -121,27 +124,44 @@ def _read(context: Context, provider: Provider, since: datetime | None) -> Pulle
     )
 
 
-def _standing(context: Context, bill: Bill) -> Money:
-    """What the ledger has of an account."""
-    micro = context.store.read().scalar(bill_sql.SPEND_OF_ACCOUNT, provider=bill.provider, account=bill.account)
-    return Money.from_micro(int(micro))
+def _begin_to_tell(tx: Transaction, bill: Bill) -> None:
+    """The first time: what is in the ledger already came from elsewhere."""
+    if tx.scalar(sql.GET_META, key=_told_mark(bill)) is None:
+        tx.put_meta(_told_mark(bill), str(tx.scalar(bill_sql.LAST_ENTRY)))
 
 
-def _tell(context: Context, bill: Bill, tally: Tally, before: Money) -> None:
-    """People are told that a bill came, where it has changed the books; once a day, for it is read every six hours."""
-    now = _standing(context, bill)
-    day = context.clock.now().date()
-    unexplained = tally.lines[Place.UNEXPLAINED]
+def _tell(context: Context, tx: Transaction, bill: Bill) -> None:
+    """People are told that a bill has changed the books, with all that it has changed since they were told last.
+
+    Once a day, for it is read every six hours: what comes later in the day is told on the next one. It is read from the
+    ledger, so that nothing is lost with a pull that fails or dies.
+    """
+    whose = {"provider": bill.provider, "account": bill.account}
+    after = int(tx.scalar(sql.GET_META, key=_told_mark(bill)))
+    [(lines, micro, newest)] = tx.counts(bill_sql.BILLED_SINCE, **whose, after=after)
+    if not lines:
+        return
+    total = int(tx.scalar(bill_sql.SPEND_OF_ACCOUNT, **whose))
+    unexplained = sum(
+        (entry.provider, entry.account) == (bill.provider, bill.account)
+        for entry in tx.many(LedgerRow, bill_sql.UNEXPLAINED)
+    )
     notice = Notice(
         kind=NoticeKind.BILL,
-        subject=f"bill/{bill.provider}/{bill.account}/{day}",
+        subject=f"bill/{bill.provider}/{bill.account}/{context.clock.now().date()}",
         title=f"the bill of {bill.provider} has arrived",
-        text=f"{sum(tally.lines.values())} lines, of which nobody can explain {unexplained}",
+        text=f"lines that are new or have changed: {lines}; that nobody can explain: {unexplained}",
         hint="ftorch bill" if not unexplained else "ftorch bill explain LINE",
-        dollars={"changed_by": now - before, "account_total": now},
-        about={"provider": bill.provider, "account": bill.account},
+        dollars={"changed_by": Money.from_micro(int(micro)), "account_total": Money.from_micro(total)},
+        about=whose,
     )
-    context.store.write(lambda tx: tell(context, tx, notice))
+    if tell(context, tx, notice):
+        tx.put_meta(_told_mark(bill), str(newest))
+
+
+def _told_mark(bill: Bill) -> str:
+    """The row of meta that remembers the last entry of the ledger that people were told of."""
+    return f"bill-told/{bill.provider}/{bill.account}"
 
 
 def _start(context: Context, bill: Bill, now: datetime) -> datetime:
