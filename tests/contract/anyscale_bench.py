@@ -10,9 +10,10 @@ from pathlib import Path
 from contract.anyscale_stand_in import STEP_S, StandIn
 from contract.bills_contract import BillsBench, Expected
 from contract.bucket import BucketFault, open_bucket
+from contract.emulated import EmulatedBench, fault_table
 from contract.provider_contract import DeadlineBench
 from contract.rows import plan_with_rows
-from contract.wire_contract import RETRY_AFTER_S, Traffic, WireBench, WireFault
+from contract.wire_contract import Traffic, WireFault
 from ftorch.core.clock import ManualClock
 from ftorch.costs.items import Window
 from ftorch.emulators.adapters import damaged
@@ -20,77 +21,44 @@ from ftorch.emulators.anyscale import ORGANISATION, OTHER_TOKEN, TOKEN, Anyscale
 from ftorch.emulators.anyscale.accounts import ACCOUNTS, COLLEAGUE_TOKEN
 from ftorch.emulators.anyscale.emulator import CREATE, GET, LIST, TERMINATE
 from ftorch.emulators.anyscale.jobs import Job
-from ftorch.emulators.server import Fault
 from ftorch.providers.anyscale.bills import reference
 from ftorch.providers.anyscale.provider import AnyscaleProvider
 from ftorch.providers.anyscale.settings import HOST_VARIABLE, TOKEN_VARIABLE, cookie
-from ftorch.providers.base import Bills, Observation, Provider, RunOrder, RunRef, RunState
+from ftorch.providers.base import Bills, Observation, RunOrder, RunRef, RunState
 from ftorch.providers.http import Http
 
 _WEIGHTS = "adapter_model.safetensors"
-_FAULTS: Mapping[WireFault, tuple[str, Fault]] = {
-    WireFault.CREATE_ANSWER_DROPPED: (CREATE, Fault.DROP_AFTER),
-    WireFault.CREATE_ANSWER_503: (CREATE, Fault.UNAVAILABLE_AFTER),
-    WireFault.CREATE_ANSWER_LATE: (CREATE, Fault.SLOW),
-    WireFault.CREATE_ANSWER_GARBAGE: (CREATE, Fault.GARBAGE),
-    WireFault.CREATE_DROPPED: (CREATE, Fault.DROP_BEFORE),
-    WireFault.CREATE_LIMITED: (CREATE, Fault.RATE_LIMITED),
-    WireFault.CREATE_REJECTED: (CREATE, Fault.REJECT),
-    WireFault.CREATE_KEY_REFUSED: (CREATE, Fault.REFUSED_KEY),
-    WireFault.LIST_FAILS: (LIST, Fault.ERROR),
-    WireFault.LIST_DROPPED: (LIST, Fault.DROP_BEFORE),
-    WireFault.LIST_GARBAGE: (LIST, Fault.GARBAGE),
-    WireFault.LIST_LIMITED: (LIST, Fault.RATE_LIMITED),
-    WireFault.LIST_UNKNOWN_STATUS: (LIST, Fault.UNKNOWN_STATUS),
-    WireFault.LIST_SHUFFLED: (LIST, Fault.SHUFFLED),
-    WireFault.SINGLE_FAILS: (GET, Fault.ERROR),
-    WireFault.CANCEL_FAILS: (TERMINATE, Fault.UNAVAILABLE_AFTER),
-}
 _DOWNLOADS: Mapping[WireFault, BucketFault] = {
     WireFault.DOWNLOAD_CUT: BucketFault.CUT,
     WireFault.DOWNLOAD_DAMAGED: BucketFault.DAMAGED,
 }
-_VALUES = {Fault.RATE_LIMITED: str(RETRY_AFTER_S), Fault.SLOW: "3"}
 _UPLOAD = "PUT /storage/{id}"
 _WRITES = (CREATE, TERMINATE, _UPLOAD, "POST /api/v2/compute_templates/")
 _EVER = Window(ManualClock().now() - timedelta(days=2), ManualClock().now() + timedelta(days=2))
 
 
-class AnyscaleBench(WireBench, DeadlineBench, BillsBench):
+class AnyscaleBench(EmulatedBench[AnyscaleEmulator, AnyscaleProvider], DeadlineBench, BillsBench):
     """Anyscale in memory; time passes when it is told to."""
+
+    faults = fault_table(
+        create=(CREATE,), lists=(LIST,), single=(GET,), cancel=(TERMINATE,), without=(WireFault.CREATE_NO_CAPACITY,)
+    )
+    key_variable = TOKEN_VARIABLE
+    key, other_key, refused_key = TOKEN, OTHER_TOKEN, "aph0_that-has-expired"
+    moment_s = STEP_S
 
     def __init__(self, emulator: AnyscaleEmulator, work: StandIn, clock: ManualClock, folder: Path) -> None:
         self.bucket = open_bucket("tiny", folder / "bucket")
         options = {"anyscale": {"output_uri": "bucket://tiny/runs"}}
         one, bundle = plan_with_rows(folder / "rows", providers=("anyscale",), options=options)
-        self._opened: list[AnyscaleProvider] = []
-        self._emulator = emulator
         self._work = work
-        self._manual = clock
-        provider = self.provider_at(emulator.url, TOKEN)
-        super().__init__(
-            provider,
-            clock=clock,
-            plan=one,
-            bundle=bundle,
-            env={TOKEN_VARIABLE: TOKEN, HOST_VARIABLE: emulator.url},
-            key=TOKEN,
-        )
-        self.bills: Bills = provider
-
-    @property
-    def key_variable(self) -> str:
-        return TOKEN_VARIABLE
+        env = {TOKEN_VARIABLE: TOKEN, HOST_VARIABLE: emulator.url}
+        super().__init__(emulator, clock, plan=one, bundle=bundle, env=env)
+        self.bills: Bills = self.provider
 
     @property
     def service(self) -> Service:
-        return self._emulator.service
-
-    def wait(self) -> None:
-        self._manual.advance(STEP_S)
-
-    def advance(self, seconds: float) -> None:
-        self._manual.advance(seconds)
+        return self.emulator.service
 
     def job(self, ref: RunRef) -> Job:
         return self.service.newest(ref.key)
@@ -115,16 +83,15 @@ class AnyscaleBench(WireBench, DeadlineBench, BillsBench):
     def script(self, fault: WireFault, *, times: int | None = 1) -> None:
         if fault in _DOWNLOADS:
             self.bucket.script(_DOWNLOADS[fault], times=times)
-            return
-        route, what = _FAULTS[fault]
-        self._emulator.script(route, what, times=times, value=_VALUES.get(what, ""))
+        else:
+            super().script(fault, times=times)
 
     def heal(self) -> None:
-        self._emulator.clear()
+        super().heal()
         self.bucket.clear()
 
     def traffic(self) -> Traffic:
-        asked = self._emulator.requests
+        asked = self.emulator.requests
         return Traffic(
             creates=asked[CREATE],
             lists=asked[LIST],
@@ -143,17 +110,8 @@ class AnyscaleBench(WireBench, DeadlineBench, BillsBench):
     def vanish(self, ref: RunRef) -> None:
         self.service.forget(self.job(ref))
 
-    def unreachable(self) -> Provider:
-        return self.provider_at("http://127.0.0.1:1", TOKEN)
-
-    def with_refused_key(self) -> Provider:
-        return self.provider_at(self._emulator.url, "aph0_that-has-expired")
-
-    def of_another_account(self) -> Provider:
-        return self.provider_at(self._emulator.url, OTHER_TOKEN)
-
     def fill(self) -> Expected:
-        today = self._manual.now().date()
+        today = self.clock.now().date()
         colleague = ACCOUNTS[COLLEAGUE_TOKEN]
         self.service.use(colleague, today, Decimal("3.141592653"), workspace_id="wrk_1", workspace_name="notebook")
         self.service.use(colleague, today, Decimal("0.004"), job_id="prodjob_x", job_name="nightly-7b")
@@ -173,20 +131,15 @@ class AnyscaleBench(WireBench, DeadlineBench, BillsBench):
         self.service.posting.corrections[cluster_id, datetime.fromisoformat(day).date()] = usd
         self.wait()
 
-    def close(self) -> None:
-        for provider in self._opened:
-            provider.close()
-
-    def provider_at(self, url: str, token: str) -> AnyscaleProvider:
+    def make_provider(self, url: str, key: str) -> AnyscaleProvider:
         http = Http(
             "anyscale",
             url,
-            clock=self._manual,
-            key=token,
+            clock=self.clock,
+            key=key,
             key_variable=TOKEN_VARIABLE,
             authorized=cookie,
             timeout_s=5,
             create_timeout_s=0.5,
         )
-        self._opened.append(AnyscaleProvider(http, self._manual))
-        return self._opened[-1]
+        return AnyscaleProvider(http, self.clock)

@@ -10,9 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from contract.bills_contract import BillsBench, Expected
+from contract.emulated import EmulatedBench, fault_table
 from contract.provider_contract import DeadlineBench
 from contract.stages_contract import StagesBench
-from contract.wire_contract import RETRY_AFTER_S, Traffic, WireBench, WireFault
+from contract.wire_contract import Traffic, WireFault
 from ftorch.core.clock import Clock, ManualClock, rfc3339
 from ftorch.costs.items import Window
 from ftorch.emulators.adapters import trained_files
@@ -30,9 +31,8 @@ from ftorch.emulators.modal import (
 from ftorch.emulators.modal.bill import Row
 from ftorch.emulators.modal.sandboxes import OOM_EXIT
 from ftorch.emulators.modal.volumes import Volume
-from ftorch.emulators.server import Fault
 from ftorch.jobs.bundle import make_bundle
-from ftorch.providers.base import Bills, Observation, Provider, RunOrder, RunRef, RunState, Stages
+from ftorch.providers.base import Bills, Observation, RunOrder, RunRef, RunState, Stages
 from ftorch.providers.modal import bills
 from ftorch.providers.modal.provider import ModalProvider
 from ftorch.providers.modal.settings import ID_VARIABLE, SECRET_VARIABLE, URL_VARIABLE, Settings
@@ -40,30 +40,9 @@ from unit.plans import plan
 
 BOOT_S, STEP_S, STEPS = 5.0, 5.0, 12
 MOUNT = "/ftorch"
-_CREATE = ("SandboxCreate",)
-_LISTS = ("SandboxListV2",)
 _WEIGHTS = "adapter_model.safetensors"
-_FAULTS: Mapping[WireFault, tuple[tuple[str, ...], Fault]] = {
-    WireFault.CREATE_ANSWER_DROPPED: (_CREATE, Fault.DROP_AFTER),
-    WireFault.CREATE_ANSWER_503: (_CREATE, Fault.UNAVAILABLE_AFTER),
-    WireFault.CREATE_ANSWER_LATE: (_CREATE, Fault.SLOW),
-    WireFault.CREATE_ANSWER_GARBAGE: (_CREATE, Fault.GARBAGE),
-    WireFault.CREATE_DROPPED: (_CREATE, Fault.DROP_BEFORE),
-    WireFault.CREATE_LIMITED: (_CREATE, Fault.RATE_LIMITED),
-    WireFault.CREATE_REJECTED: (_CREATE, Fault.REJECT),
-    WireFault.CREATE_NO_CAPACITY: (_CREATE, Fault.NO_CAPACITY),
-    WireFault.CREATE_KEY_REFUSED: (_CREATE, Fault.REFUSED_KEY),
-    WireFault.LIST_FAILS: (_LISTS, Fault.ERROR),
-    WireFault.LIST_DROPPED: (_LISTS, Fault.DROP_BEFORE),
-    WireFault.LIST_LIMITED: (_LISTS, Fault.RATE_LIMITED),
-    WireFault.LIST_SHUFFLED: (_LISTS, Fault.SHUFFLED),
-    WireFault.SINGLE_FAILS: (("SandboxWait",), Fault.ERROR),
-    WireFault.CANCEL_FAILS: (("SandboxTerminate",), Fault.UNAVAILABLE_AFTER),
-    WireFault.DOWNLOAD_DAMAGED: ((f"GET /files/{_WEIGHTS}",), Fault.DAMAGED),
-}
 _CREATE_DEADLINE_S = 3.0
-_VALUES = {Fault.RATE_LIMITED: str(RETRY_AFTER_S), Fault.SLOW: str(_CREATE_DEADLINE_S + 1)}
-_REPEATED = (Fault.DROP_AFTER, Fault.UNAVAILABLE_AFTER, Fault.DROP_BEFORE)
+_REPEATED = (WireFault.CREATE_ANSWER_DROPPED, WireFault.CREATE_ANSWER_503, WireFault.CREATE_DROPPED)
 """What Modal's client tries again by itself, with one idempotency key."""
 _CLIENT_TRIES = 4
 _CHANGES = ("SandboxCreate", "SandboxTerminate", "VolumePutFiles2", "VolumeRemoveFile2", "AppSetTags", "PUT /blocks")
@@ -196,45 +175,42 @@ class StandIn:
         job.volume.write(path, before + line.encode() + b"\n")
 
 
-class ModalBench(WireBench, DeadlineBench, BillsBench, StagesBench):
+class ModalBench(EmulatedBench[ModalEmulator, ModalProvider], DeadlineBench, BillsBench, StagesBench):
     """Modal in memory; time passes when it is told to."""
 
+    faults = fault_table(
+        create=("SandboxCreate",),
+        lists=("SandboxListV2",),
+        single=("SandboxWait",),
+        cancel=("SandboxTerminate",),
+        downloads=(f"GET /files/{_WEIGHTS}",),
+        without=(
+            WireFault.LIST_GARBAGE,
+            WireFault.LIST_UNKNOWN_STATUS,
+            WireFault.DOWNLOAD_CUT,
+            WireFault.DOWNLOAD_WITHOUT_RANGE,
+        ),
+    )
+    key_variable = ID_VARIABLE
+    key, other_key, refused_key = TOKEN_SECRET, OTHER_TOKEN_SECRET, "as-that-has-expired"
+    moment_s = STEP_S
+    late_s = _CREATE_DEADLINE_S + 1
     tries = _CLIENT_TRIES
 
     def __init__(self, emulator: ModalEmulator, work: StandIn, clock: ManualClock, folder: Path) -> None:
         (folder / "train.jsonl").write_text('{"prompt": "2 + 2", "completion": "4"}\n' * 32)
         one = plan(providers=("modal",))
-        self._opened: list[ModalProvider] = []
-        self._emulator = emulator
         self._work = work
-        self._manual = clock
         self._folder = folder
-        provider = self.provider_at(emulator.url, TOKEN_ID, TOKEN_SECRET)
-        super().__init__(
-            provider,
-            clock=clock,
-            plan=one,
-            bundle=make_bundle(one, folder),
-            env={ID_VARIABLE: TOKEN_ID, SECRET_VARIABLE: TOKEN_SECRET, URL_VARIABLE: emulator.url},
-            key=TOKEN_SECRET,
-        )
-        self.bills: Bills = provider
-        self.stages: Stages = provider
-        self.stages_of_another: Stages = self.provider_at(emulator.url, OTHER_TOKEN_ID, OTHER_TOKEN_SECRET)
-
-    @property
-    def key_variable(self) -> str:
-        return ID_VARIABLE
+        env = {ID_VARIABLE: TOKEN_ID, SECRET_VARIABLE: TOKEN_SECRET, URL_VARIABLE: emulator.url}
+        super().__init__(emulator, clock, plan=one, bundle=make_bundle(one, folder), env=env)
+        self.bills: Bills = self.provider
+        self.stages: Stages = self.provider
+        self.stages_of_another: Stages = self.of_another_account()
 
     @property
     def service(self) -> Service:
-        return self._emulator.service
-
-    def wait(self) -> None:
-        self._manual.advance(STEP_S)
-
-    def advance(self, seconds: float) -> None:
-        self._manual.advance(seconds)
+        return self.emulator.service
 
     def sandbox(self, ref: RunRef) -> Sandbox:
         return self.service.newest(ref.key)
@@ -264,24 +240,17 @@ class ModalBench(WireBench, DeadlineBench, BillsBench, StagesBench):
         return self.order(max_duration_s=20)
 
     def script(self, fault: WireFault, *, times: int | None = 1) -> None:
-        routes, what = _FAULTS[fault]
-        is_whole_call = routes == _CREATE and what in _REPEATED
-        count = times * _CLIENT_TRIES if times and is_whole_call else times
-        for route in routes:
-            self._emulator.script(route, what, times=count, value=_VALUES.get(what, ""))
-
-    def heal(self) -> None:
-        self._emulator.clear()
+        super().script(fault, times=times * _CLIENT_TRIES if times and fault in _REPEATED else times)
 
     def traffic(self) -> Traffic:
-        asked, calls = self._emulator.requests, self._emulator.calls
+        asked, calls = self.emulator.requests, self.emulator.calls
         return Traffic(
             creates=calls["SandboxCreate"],
             lists=asked["SandboxListV2"],
             singles=asked["SandboxWait"] + asked["SandboxTagsGet"],
             contents=asked["PUT /blocks"],
             writes=sum(asked[name] for name in _CHANGES),
-            downloaded=self._emulator.bytes_sent[f"GET /files/{_WEIGHTS}"],
+            downloaded=self.emulator.bytes_sent[f"GET /files/{_WEIGHTS}"],
         )
 
     def made(self, key: str) -> int:
@@ -299,17 +268,8 @@ class ModalBench(WireBench, DeadlineBench, BillsBench, StagesBench):
             if self.volume.has(path):
                 self.volume.remove(path, recursive=False)
 
-    def unreachable(self) -> Provider:
-        return self.provider_at("http://127.0.0.1:1", TOKEN_ID, TOKEN_SECRET, deadline_s=1.0)
-
-    def with_refused_key(self) -> ModalProvider:
-        return self.provider_at(self._emulator.url, TOKEN_ID, "as-that-has-expired")
-
-    def of_another_account(self) -> Provider:
-        return self.provider_at(self._emulator.url, OTHER_TOKEN_ID, OTHER_TOKEN_SECRET)
-
     def fill(self) -> Expected:
-        now = self._manual.now().replace(minute=0, second=0, microsecond=0)
+        now = self.clock.now().replace(minute=0, second=0, microsecond=0)
         stranger = Row("ap-0123456789abcdefghijkl", "nightly-7b", now, {"H100": Decimal("3.1415926535")}, {"team": "a"})
         self.service.bill.add(WORKSPACE, stranger)
         self.service.bill.add(WORKSPACE, Row("vo-0123456789abcdefghijkl", "models", now, {"Storage": Decimal("0.004")}))
@@ -322,7 +282,7 @@ class ModalBench(WireBench, DeadlineBench, BillsBench, StagesBench):
     def correct(self, source_ref: str, usd: Decimal) -> None:
         _, hour_text, key = source_ref.split("/")
         sandbox = self.service.newest(key)
-        hours = {f"{hour:%Y%m%dT%H}": (hour, cost) for hour, cost in sandbox.costs(self._manual.now())}
+        hours = {f"{hour:%Y%m%dT%H}": (hour, cost) for hour, cost in sandbox.costs(self.clock.now())}
         hour, cost = hours[hour_text]
         sandbox.surcharges[hour] = usd - sum(cost.values(), Decimal(0))
         self.wait()
@@ -333,21 +293,15 @@ class ModalBench(WireBench, DeadlineBench, BillsBench, StagesBench):
             self.volume.write(f"bundles/{number:064x}/train.jsonl", b"{}")
         return 4
 
-    def close(self) -> None:
-        for provider in self._opened:
-            provider.close()
-
-    def provider_at(self, url: str, token_id: str, token_secret: str, *, deadline_s: float = 10.0) -> ModalProvider:
-        settings = Settings(token_id, token_secret, url)
-        made = ModalProvider(
-            settings,
-            self._manual,
+    def make_provider(self, url: str, key: str) -> ModalProvider:
+        token_id = OTHER_TOKEN_ID if key == OTHER_TOKEN_SECRET else TOKEN_ID
+        return ModalProvider(
+            Settings(token_id, key, url),
+            self.clock,
             self._folder / "logs",
-            deadline_s=deadline_s,
+            deadline_s=10.0 if url == self.url else 1.0,  # elsewhere is nobody to wait for
             create_deadline_s=_CREATE_DEADLINE_S,
         )
-        self._opened.append(made)
-        return made
 
     @property
     def volume(self) -> Volume:
@@ -361,7 +315,7 @@ class ModalBench(WireBench, DeadlineBench, BillsBench, StagesBench):
                 Decimal(0) if row.description.startswith("ftorch") else row.usd
             )
         for sandbox in self.service.of_account(WORKSPACE):
-            for hour, cost in sandbox.costs(self._manual.now()):
+            for hour, cost in sandbox.costs(self.clock.now()):
                 ref = f"{bills.reference(sandbox.order.app_id, hour)}/{sandbox.order.name}"
                 told[ref] = sum(cost.values(), Decimal(0))
         return told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,27 +11,24 @@ from pathlib import Path
 import pytest
 
 from contract.bills_contract import BillsBench, BillsContract, CreditsContract, Expected
+from contract.emulated import EmulatedBench, fault_table
 from contract.keys_contract import MarkedRunsContract
 from contract.provider_contract import SECRET, DeadlineBench, DeadlineContract, ProviderContract
 from contract.stages_contract import StagesBench, StagesContract
 from contract.wire_contract import (
-    RETRY_AFTER_S,
     CapacityContract,
     HttpAnswersContract,
     RangesContract,
     StatusWordsContract,
     Traffic,
-    WireBench,
     WireContract,
-    WireFault,
 )
 from ftorch.core.clock import ManualClock
 from ftorch.core.errors import RunRejectedError
 from ftorch.costs.items import Window
-from ftorch.emulators.server import Fault
 from ftorch.jobs.bundle import make_bundle
 from ftorch.manifest.schema import Resources
-from ftorch.providers.base import Bills, Observation, Provider, RunOrder, RunRef, RunState, Stages
+from ftorch.providers.base import Bills, Observation, RunOrder, RunRef, RunState, Stages
 from ftorch.providers.http import Http
 from sample.api import PAGE
 from sample.emulator import KEY, OTHER_KEY, AcmeEmulator
@@ -41,65 +38,31 @@ from sample.settings import KEY_VARIABLE, URL_VARIABLE
 from unit.plans import plan
 
 _LISTS = ("GET /runs", "GET /runs?tag")
-_ARTIFACT = ("GET /runs/{id}/artifact/{file}",)
-_CREATE = ("POST /runs",)
-_FAULTS: Mapping[WireFault, tuple[tuple[str, ...], Fault]] = {
-    WireFault.CREATE_ANSWER_DROPPED: (_CREATE, Fault.DROP_AFTER),
-    WireFault.CREATE_ANSWER_503: (_CREATE, Fault.UNAVAILABLE_AFTER),
-    WireFault.CREATE_ANSWER_LATE: (_CREATE, Fault.SLOW),
-    WireFault.CREATE_ANSWER_GARBAGE: (_CREATE, Fault.GARBAGE),
-    WireFault.CREATE_DROPPED: (_CREATE, Fault.DROP_BEFORE),
-    WireFault.CREATE_LIMITED: (_CREATE, Fault.RATE_LIMITED),
-    WireFault.CREATE_REJECTED: (_CREATE, Fault.REJECT),
-    WireFault.CREATE_NO_CAPACITY: (_CREATE, Fault.NO_CAPACITY),
-    WireFault.CREATE_KEY_REFUSED: (_CREATE, Fault.REFUSED_KEY),
-    WireFault.LIST_FAILS: (_LISTS, Fault.ERROR),
-    WireFault.LIST_DROPPED: (_LISTS, Fault.DROP_BEFORE),
-    WireFault.LIST_GARBAGE: (_LISTS, Fault.GARBAGE),
-    WireFault.LIST_LIMITED: (_LISTS, Fault.RATE_LIMITED),
-    WireFault.LIST_UNKNOWN_STATUS: (_LISTS, Fault.UNKNOWN_STATUS),
-    WireFault.LIST_SHUFFLED: (_LISTS, Fault.SHUFFLED),
-    WireFault.SINGLE_FAILS: (("GET /runs/{id}",), Fault.ERROR),
-    WireFault.CANCEL_FAILS: (("POST /runs/{id}/cancel",), Fault.UNAVAILABLE_AFTER),
-    WireFault.DOWNLOAD_CUT: (_ARTIFACT, Fault.CUT),
-    WireFault.DOWNLOAD_DAMAGED: (_ARTIFACT, Fault.DAMAGED),
-    WireFault.DOWNLOAD_WITHOUT_RANGE: (_ARTIFACT, Fault.NO_RANGE),
-}
-_VALUES = {Fault.RATE_LIMITED: str(RETRY_AFTER_S), Fault.SLOW: "3"}
+_ARTIFACT = "GET /runs/{id}/artifact/{file}"
 _EVER = Window(ManualClock().now() - timedelta(days=1), ManualClock().now() + timedelta(days=1))
 
 
-class AcmeBench(WireBench, DeadlineBench, BillsBench, StagesBench):
+class AcmeBench(EmulatedBench[AcmeEmulator, AcmeProvider], DeadlineBench, BillsBench, StagesBench):
     """acme in memory; time passes when it is told to."""
+
+    faults = fault_table(
+        create=("POST /runs",),
+        lists=_LISTS,
+        single=("GET /runs/{id}",),
+        cancel=("POST /runs/{id}/cancel",),
+        downloads=(_ARTIFACT,),
+    )
+    key_variable = KEY_VARIABLE
+    key, other_key, refused_key = KEY, OTHER_KEY, "acme-key-that-expired"
 
     def __init__(self, emulator: AcmeEmulator, clock: ManualClock, folder: Path) -> None:
         (folder / "train.jsonl").write_text('{"prompt": "2 + 2", "completion": "4"}\n' * 32)
         one = plan(providers=("acme",))
-        self._opened: list[AcmeProvider] = []
-        self._emulator = emulator
-        self._manual = clock
-        provider = self._provider(emulator.url, KEY)
-        super().__init__(
-            provider,
-            clock=clock,
-            plan=one,
-            bundle=make_bundle(one, folder),
-            env={KEY_VARIABLE: KEY, URL_VARIABLE: emulator.url},
-            key=KEY,
-        )
-        self.bills: Bills = provider
-        self.stages: Stages = provider
-        self.stages_of_another: Stages = self._provider(emulator.url, OTHER_KEY)
-
-    @property
-    def key_variable(self) -> str:
-        return KEY_VARIABLE
-
-    def wait(self) -> None:
-        self._manual.advance(1)
-
-    def advance(self, seconds: float) -> None:
-        self._manual.advance(seconds)
+        env = {KEY_VARIABLE: KEY, URL_VARIABLE: emulator.url}
+        super().__init__(emulator, clock, plan=one, bundle=make_bundle(one, folder), env=env)
+        self.bills: Bills = self.provider
+        self.stages: Stages = self.provider
+        self.stages_of_another: Stages = self.of_another_account()
 
     def fail(self, ref: RunRef) -> Observation:
         self.until(RunState.RUNNING, ref)
@@ -117,23 +80,15 @@ class AcmeBench(WireBench, DeadlineBench, BillsBench, StagesBench):
     def slow_order(self) -> RunOrder:
         return self.order(max_duration_s=20)
 
-    def script(self, fault: WireFault, *, times: int | None = 1) -> None:
-        routes, what = _FAULTS[fault]
-        for route in routes:
-            self._emulator.script(route, what, times=times, value=_VALUES.get(what, ""))
-
-    def heal(self) -> None:
-        self._emulator.clear()
-
     def traffic(self) -> Traffic:
-        asked = self._emulator.requests
+        asked = self.emulator.requests
         return Traffic(
             creates=asked["POST /runs"],
-            lists=asked["GET /runs"] + asked["GET /runs?tag"],
+            lists=sum(asked[route] for route in _LISTS),
             singles=asked["GET /runs/{id}"],
             contents=asked["PUT /uploads/{sha256}"],
-            writes=sum(count for route, count in asked.items() if not route.startswith("GET ")),
-            downloaded=sum(self._emulator.bytes_sent[route] for route in _ARTIFACT),
+            writes=self.writes(),
+            downloaded=self.emulator.bytes_sent[_ARTIFACT],
         )
 
     def made(self, key: str) -> int:
@@ -144,15 +99,6 @@ class AcmeBench(WireBench, DeadlineBench, BillsBench, StagesBench):
 
     def vanish(self, ref: RunRef) -> None:
         self._service.forget(self._service.newest(ref.key))
-
-    def unreachable(self) -> Provider:
-        return self._provider("http://127.0.0.1:1", KEY)
-
-    def with_refused_key(self) -> Provider:
-        return self._provider(self._emulator.url, "acme-key-that-expired")
-
-    def of_another_account(self) -> Provider:
-        return self._provider(self._emulator.url, OTHER_KEY)
 
     def fill(self) -> Expected:
         self._service.add_strangers()
@@ -175,19 +121,14 @@ class AcmeBench(WireBench, DeadlineBench, BillsBench, StagesBench):
     def correct(self, source_ref: str, usd: Decimal) -> None:
         self._service.correct(source_ref, usd)
 
-    def close(self) -> None:
-        for provider in self._opened:
-            provider.close()
-
     @property
     def _service(self) -> Service:
-        return self._emulator.service
+        return self.emulator.service
 
-    def _provider(self, url: str, key: str) -> AcmeProvider:
-        clock = self._manual
+    def make_provider(self, url: str, key: str) -> AcmeProvider:
+        clock = self.clock
         http = Http("acme", url, clock=clock, key=key, key_variable=KEY_VARIABLE, timeout_s=5, create_timeout_s=0.5)
-        self._opened.append(AcmeProvider(http, clock))
-        return self._opened[-1]
+        return AcmeProvider(http, clock)
 
 
 @pytest.fixture

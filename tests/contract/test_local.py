@@ -13,15 +13,12 @@ import pytest
 
 from contract.keys_contract import ChosenIdContract
 from contract.provider_contract import DeadlineBench, DeadlineContract, ProviderContract
-from e2e.shell import colours, kill
+from contract.rows import plan_with_rows
+from e2e.shell import kill
 from ftorch.core.clock import SystemClock
-from ftorch.core.files import sha256_file
 from ftorch.core.money import Money
-from ftorch.jobs.bundle import make_bundle
-from ftorch.manifest.schema import Lora, Sft
 from ftorch.providers.base import Observation, RunOrder, RunRef, RunState
 from ftorch.providers.local.provider import LocalProvider
-from unit.plans import facts, plan
 
 _MOMENT_S = 0.05
 
@@ -34,20 +31,13 @@ class LocalBench(DeadlineBench):
     def __init__(self, folder: Path) -> None:
         self._home = folder / "home"
         self._finished: RunRef | None = None
-        dataset = folder / "dataset"
-        dataset.mkdir()
-        train = dataset / "train.jsonl"
-        train.write_text("".join(json.dumps(_row(**row)) + "\n" for row in colours(64)))
-        one = plan(
-            method=Sft(type="sft", lora=Lora(rank=4, alpha=8), learning_rate=1e-3, batch_size=8, save_every_steps=4),
-            dataset=facts(train_sha256=sha256_file(train)),
+        one, bundle = plan_with_rows(
+            folder / "dataset",
             options={"local": {"parallel": 32}},
             declared_rates={"local": Money.parse("0.36 USD")},
         )
         env = {"PATH": os.environ["PATH"], "HOME": str(folder), "FTORCH_HOME": str(self._home)}
-        super().__init__(
-            LocalProvider.from_env(env), clock=SystemClock(), plan=one, bundle=make_bundle(one, dataset), env=env
-        )
+        super().__init__(LocalProvider.from_env(env), clock=SystemClock(), plan=one, bundle=bundle, env=env)
 
     def wait(self) -> None:
         time.sleep(_MOMENT_S)
@@ -89,13 +79,6 @@ class LocalBench(DeadlineBench):
 
     def _pid(self, ref: RunRef) -> int:
         return int(json.loads((self._folder(ref) / "process.json").read_text())["pid"])
-
-
-def _row(prompt: str, completion: str) -> dict[str, list[dict[str, str]]]:
-    return {
-        "prompt": [{"role": "user", "content": prompt}],
-        "completion": [{"role": "assistant", "content": completion}],
-    }
 
 
 @pytest.fixture(scope="module")

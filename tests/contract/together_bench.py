@@ -10,91 +10,56 @@ from pathlib import Path
 from typing import Any
 
 from contract.bills_contract import BillsBench, Expected
+from contract.emulated import EmulatedBench, fault_table
 from contract.stages_contract import StagesBench
-from contract.wire_contract import RETRY_AFTER_S, Traffic, WireBench, WireFault
+from contract.wire_contract import Traffic, WireFault
 from ftorch.core.clock import ManualClock
 from ftorch.costs.items import Window
-from ftorch.emulators.server import Fault
 from ftorch.emulators.together import KEY, ORGANISATION, OTHER_KEY, Service, TogetherEmulator
 from ftorch.emulators.together.bill import Line
 from ftorch.emulators.together.strangers import add_strangers
 from ftorch.jobs.bundle import make_bundle
 from ftorch.manifest.plan import Plan
 from ftorch.manifest.schema import BaseModelRef, RetryEvent
-from ftorch.providers.base import Bills, Bundle, Observation, Provider, RunRef, RunState, Stages
+from ftorch.providers.base import Bills, Bundle, Observation, RunRef, RunState, Stages
 from ftorch.providers.http import Http
 from ftorch.providers.together import api, bills
 from ftorch.providers.together.provider import TogetherProvider
 from ftorch.providers.together.settings import KEY_VARIABLE, URL_VARIABLE, Settings
 from unit.plans import plan
 
-_CREATE = ("POST /v1/fine-tunes",)
-_LISTS = ("GET /v1/fine-tunes",)
-_DOWNLOAD = ("GET /v1/finetune/download",)
-_FAULTS: Mapping[WireFault, tuple[tuple[str, ...], Fault]] = {
-    WireFault.CREATE_ANSWER_DROPPED: (_CREATE, Fault.DROP_AFTER),
-    WireFault.CREATE_ANSWER_503: (_CREATE, Fault.UNAVAILABLE_AFTER),
-    WireFault.CREATE_ANSWER_LATE: (_CREATE, Fault.SLOW),
-    WireFault.CREATE_ANSWER_GARBAGE: (_CREATE, Fault.GARBAGE),
-    WireFault.CREATE_DROPPED: (_CREATE, Fault.DROP_BEFORE),
-    WireFault.CREATE_LIMITED: (_CREATE, Fault.RATE_LIMITED),
-    WireFault.CREATE_REJECTED: (_CREATE, Fault.REJECT),
-    WireFault.CREATE_KEY_REFUSED: (_CREATE, Fault.REFUSED_KEY),
-    WireFault.LIST_FAILS: (_LISTS, Fault.ERROR),
-    WireFault.LIST_DROPPED: (_LISTS, Fault.DROP_BEFORE),
-    WireFault.LIST_GARBAGE: (_LISTS, Fault.GARBAGE),
-    WireFault.LIST_LIMITED: (_LISTS, Fault.RATE_LIMITED),
-    WireFault.LIST_UNKNOWN_STATUS: (_LISTS, Fault.UNKNOWN_STATUS),
-    WireFault.LIST_SHUFFLED: (_LISTS, Fault.SHUFFLED),
-    WireFault.SINGLE_FAILS: (("GET /v1/fine-tunes/{id}",), Fault.ERROR),
-    WireFault.CANCEL_FAILS: (("POST /v1/fine-tunes/{id}/cancel",), Fault.UNAVAILABLE_AFTER),
-    WireFault.DOWNLOAD_CUT: (_DOWNLOAD, Fault.CUT),
-    WireFault.DOWNLOAD_DAMAGED: (_DOWNLOAD, Fault.DAMAGED),
-    WireFault.DOWNLOAD_WITHOUT_RANGE: (_DOWNLOAD, Fault.NO_RANGE),
-}
-_VALUES = {Fault.RATE_LIMITED: str(RETRY_AFTER_S), Fault.SLOW: "3"}
 _EVER = Window(ManualClock().now() - timedelta(days=1), ManualClock().now() + timedelta(days=1))
 _PAGE = 2
 """Windows in a page of the bill."""
 
 
-class TogetherBench(WireBench, BillsBench, StagesBench):
+class TogetherBench(EmulatedBench[TogetherEmulator, TogetherProvider], BillsBench, StagesBench):
     """Together in memory; time passes when it is told to."""
 
+    faults = fault_table(
+        create=("POST /v1/fine-tunes",),
+        lists=("GET /v1/fine-tunes",),
+        single=("GET /v1/fine-tunes/{id}",),
+        cancel=("POST /v1/fine-tunes/{id}/cancel",),
+        downloads=("GET /v1/finetune/download",),
+        without=(WireFault.CREATE_NO_CAPACITY,),
+    )
+    key_variable = KEY_VARIABLE
+    key, other_key, refused_key = KEY, OTHER_KEY, "tgp_v1_a-key-that-expired"
     killed = (RunState.FAILED, RetryEvent.PROVIDER_ERROR)
 
     def __init__(self, emulator: TogetherEmulator, clock: ManualClock, folder: Path) -> None:
         write_rows(folder / "train.jsonl", 32)
         one = qwen()
-        self._opened: list[TogetherProvider] = []
-        self._emulator = emulator
-        self._manual = clock
-        provider = self.provider_at(emulator.url, KEY)
-        super().__init__(
-            provider,
-            clock=clock,
-            plan=one,
-            bundle=make_bundle(one, folder),
-            env={KEY_VARIABLE: KEY, URL_VARIABLE: emulator.url},
-            key=KEY,
-        )
-        self.bills: Bills = provider
-        self.stages: Stages = provider
-        self.stages_of_another: Stages = self.provider_at(emulator.url, OTHER_KEY)
-
-    @property
-    def key_variable(self) -> str:
-        return KEY_VARIABLE
+        env = {KEY_VARIABLE: KEY, URL_VARIABLE: emulator.url}
+        super().__init__(emulator, clock, plan=one, bundle=make_bundle(one, folder), env=env)
+        self.bills: Bills = self.provider
+        self.stages: Stages = self.provider
+        self.stages_of_another: Stages = self.of_another_account()
 
     @property
     def service(self) -> Service:
-        return self._emulator.service
-
-    def wait(self) -> None:
-        self._manual.advance(1)
-
-    def advance(self, seconds: float) -> None:
-        self._manual.advance(seconds)
+        return self.emulator.service
 
     def fail(self, ref: RunRef) -> Observation:
         self.until(RunState.RUNNING, ref)
@@ -109,23 +74,15 @@ class TogetherBench(WireBench, BillsBench, StagesBench):
     def damage(self, ref: RunRef) -> None:
         self.service.damage(self.service.newest(ref.key))
 
-    def script(self, fault: WireFault, *, times: int | None = 1) -> None:
-        routes, what = _FAULTS[fault]
-        for route in routes:
-            self._emulator.script(route, what, times=times, value=_VALUES.get(what, ""))
-
-    def heal(self) -> None:
-        self._emulator.clear()
-
     def traffic(self) -> Traffic:
-        asked = self._emulator.requests
+        asked = self.emulator.requests
         return Traffic(
             creates=asked["POST /v1/fine-tunes"],
             lists=asked["GET /v1/fine-tunes"],
             singles=asked["GET /v1/fine-tunes/{id}"],
             contents=asked["PUT /upload/{id}"],
-            writes=sum(count for route, count in asked.items() if not route.startswith("GET ")),
-            downloaded=self._emulator.bytes_sent["GET /v1/finetune/download"],
+            writes=self.writes(),
+            downloaded=self.emulator.bytes_sent["GET /v1/finetune/download"],
         )
 
     def made(self, key: str) -> int:
@@ -136,15 +93,6 @@ class TogetherBench(WireBench, BillsBench, StagesBench):
 
     def vanish(self, ref: RunRef) -> None:
         self.service.forget(self.service.newest(ref.key))
-
-    def unreachable(self) -> Provider:
-        return self.provider_at("http://127.0.0.1:1", KEY)
-
-    def with_refused_key(self) -> Provider:
-        return self.provider_at(self._emulator.url, "tgp_v1_a-key-that-expired")
-
-    def of_another_account(self) -> Provider:
-        return self.provider_at(self._emulator.url, OTHER_KEY)
 
     def fill_content(self) -> int:
         self.staged()
@@ -166,15 +114,10 @@ class TogetherBench(WireBench, BillsBench, StagesBench):
         self.service.correct(next(line for line in self._lines() if _told(line)[0][0] == source_ref), usd)
         self.wait()
 
-    def close(self) -> None:
-        for provider in self._opened:
-            provider.close()
-
-    def provider_at(self, url: str, key: str) -> TogetherProvider:
-        clock = self._manual
+    def make_provider(self, url: str, key: str) -> TogetherProvider:
+        clock = self.clock
         http = Http("together", url, clock=clock, key=key, key_variable=KEY_VARIABLE, timeout_s=5, create_timeout_s=0.5)
-        self._opened.append(TogetherProvider(http, clock, Settings(url, key)))
-        return self._opened[-1]
+        return TogetherProvider(http, clock, Settings(url, key))
 
     def _lines(self) -> list[Line]:
         return list(self.service.bill(ORGANISATION, _EVER.start, _EVER.end))

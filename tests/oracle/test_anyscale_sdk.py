@@ -157,7 +157,7 @@ def ours(tmp_path: Path) -> Iterator[AnyscaleBench]:
 
 
 def _asked(bench: AnyscaleBench, route: str) -> Asked:
-    return _last(bench._emulator, route)
+    return _last(bench.emulator, route)
 
 
 def _last(emulator: AnyscaleEmulator, route: str) -> Asked:
@@ -242,7 +242,7 @@ def test_every_route_of_ours_is_one_of_the_sdks_but_for_the_bill(
     for verb in ("whole", "workers", "image", "plain"):
         sdk(verb)
 
-    mine = {one.route for one in ours._emulator.asked}
+    mine = {one.route for one in ours.emulator.asked}
     theirs = {one.route for one in emulator.asked}
     # Compute configs by name: the SDK asks so where its user names one.
     assert mine - theirs == {"POST /api/v2/compute_templates/search"}

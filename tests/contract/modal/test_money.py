@@ -110,7 +110,7 @@ def test_a_token_that_has_expired_is_no_workspace_without_prices(bench: ModalBen
 def test_what_the_workspace_pays_counts_before_the_price_list(
     bench: ModalBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = type(bench.provider).listed(bench.plan)  # type: ignore[attr-defined]  # Modal ships its prices
+    listed = type(bench.provider).listed(bench.plan)
     monkeypatch.setattr("ftorch.emulators.modal.money_rpcs.RATES", {"gpu_hour_cost_t4": "0.10"})
 
     place, before = bench.provider.placements(bench.plan)[0], listed[0]

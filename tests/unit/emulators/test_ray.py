@@ -75,7 +75,7 @@ def test_what_is_trained_is_what_the_package_holds(bench: RayBench, training: Sl
 
 
 def test_jobs_of_others_run_beside_ours_and_are_nobodys(bench: RayBench, training: Slow) -> None:
-    emulator = bench._emulator
+    emulator = bench.emulator
     emulator.cluster.create({"entrypoint": "python train.py", "submission_id": "nightly"})
     bench.advance(5)
 

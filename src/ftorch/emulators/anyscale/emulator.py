@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
 
+from ftorch.emulators import allowed
 from ftorch.emulators.anyscale import exchange, routes
 from ftorch.emulators.anyscale.accounts import ACCOUNTS, TOKEN
 from ftorch.emulators.anyscale.service import Service
@@ -119,7 +120,7 @@ class AnyscaleEmulator(Emulator):
             self.asked.append(Asked(request.route, request.repeated, json.loads(request.body or b"{}")))
         try:
             return routes.ROUTES[request.route](self.service, request, self.url)
-        except exchange.NotAllowedError as error:
+        except allowed.NotAllowedError as error:
             self.violations.append(f"{request.route}: {error}")
             raise RefusedError(422, "invalid", f"Invalid request: {error}") from error
         except RefusedError:

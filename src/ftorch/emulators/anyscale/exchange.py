@@ -1,4 +1,4 @@
-"""What all routes share: whose token it is, queries and bodies by their schemas, results and pages of them."""
+"""What all routes share: whose token it is, results and pages of them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-
 from ftorch.emulators.anyscale.accounts import ACCOUNTS, Account
 from ftorch.emulators.anyscale.service import Service
 from ftorch.emulators.server import RefusedError, Reply, Request, json_reply
 
 _TOKEN = re.compile(r"(?:^|;\s*)cli_token=([^;]*)")
-_Asked = TypeVar("_Asked", bound=BaseModel)
 _Value = TypeVar("_Value")
 Handler = Callable[[Service, Request, str], Reply]
-
-
-class NotAllowedError(Exception):
-    """A request that its schema does not allow."""
 
 
 def token(request: Request) -> str:
@@ -36,30 +29,6 @@ def account(request: Request) -> Account:
 
 def organisation(request: Request) -> str:
     return account(request).organisation
-
-
-def query(request: Request, schema: type[_Asked]) -> _Asked:
-    return allowed(schema, dict(request.query))
-
-
-def allowed(schema: type[_Asked], value: object) -> _Asked:
-    try:
-        return schema.model_validate(value)
-    except ValidationError as error:
-        raise _not_allowed(error) from error
-
-
-def body(request: Request, schema: type[_Asked]) -> _Asked:
-    try:
-        return schema.model_validate_json(request.body)
-    except ValidationError as error:
-        raise _not_allowed(error) from error
-
-
-def _not_allowed(error: ValidationError) -> NotAllowedError:
-    """Where and why; the values are left out, for secrets may be among them."""
-    found = (f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())
-    return NotAllowedError("; ".join(found))
 
 
 def result(value: object) -> Reply:

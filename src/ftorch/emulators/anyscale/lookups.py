@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from ftorch.emulators import allowed
 from ftorch.emulators.anyscale import accounts, exchange, schemas, views
 from ftorch.emulators.anyscale.accounts import CLOUDS, Cloud, cloud_of, clouds_of
-from ftorch.emulators.anyscale.exchange import NotAllowedError
 from ftorch.emulators.anyscale.service import DEFAULT_BUILD, ComputeTemplate, Service
 from ftorch.emulators.server import RefusedError, Reply, Request, json_reply
 
 
 def userinfo(_service: Service, request: Request, _url: str) -> Reply:
-    exchange.query(request, schemas.Nothing)
+    allowed.query(request, schemas.Nothing)
     return exchange.result(views.user_view(exchange.account(request)))
 
 
@@ -30,7 +30,7 @@ def _known_cloud(request: Request, cloud_id: str) -> Cloud:
 
 
 def find_cloud(_service: Service, request: Request, _url: str) -> Reply:
-    name = exchange.body(request, schemas.CloudName).name
+    name = allowed.body(request, schemas.CloudName).name
     for cloud in clouds_of(exchange.organisation(request)):
         if cloud.name == name:
             return exchange.result(views.cloud_view(cloud))
@@ -39,13 +39,13 @@ def find_cloud(_service: Service, request: Request, _url: str) -> Reply:
 
 def default_project(_service: Service, request: Request, _url: str) -> Reply:
     return exchange.result(
-        views.project_view(_known_cloud(request, exchange.query(request, schemas.ParentCloud).parent_cloud_id))
+        views.project_view(_known_cloud(request, allowed.query(request, schemas.ParentCloud).parent_cloud_id))
     )
 
 
 def search_projects(_service: Service, request: Request, _url: str) -> Reply:
     """Every cloud has one, and all of them are called the same."""
-    asked = exchange.body(request, schemas.ProjectQuery)
+    asked = allowed.body(request, schemas.ProjectQuery)
     clouds = clouds_of(exchange.organisation(request)) if asked.name.equals == "default" else []
     found = [views.project_view(cloud) for cloud in clouds if asked.parent_cloud_id.equals in (None, cloud.id)]
     return json_reply({"results": found, "metadata": {}})
@@ -66,7 +66,7 @@ def _template(template: ComputeTemplate) -> views.View:
 
 
 def default_compute(service: Service, request: Request, _url: str) -> Reply:
-    asked = exchange.query(request, schemas.DefaultCompute)
+    asked = allowed.query(request, schemas.DefaultCompute)
     account = exchange.account(request)
     cloud = _known_cloud(request, asked.cloud_id) if asked.cloud_id else accounts.default_cloud(account.organisation)
     return exchange.result(_template(service.default_template(cloud, account)))
@@ -77,7 +77,7 @@ def compute(service: Service, request: Request, _url: str) -> Reply:
 
 
 def search_compute(service: Service, request: Request, _url: str) -> Reply:
-    asked = exchange.body(request, schemas.ComputeTemplateQuery)
+    asked = allowed.body(request, schemas.ComputeTemplateQuery)
     name = asked.name.equals if asked.name else None
     found = service.named(exchange.organisation(request), name or "")
     found = [one for one in found if asked.cloud_id in (None, one.config.cloud_id)]
@@ -86,17 +86,17 @@ def search_compute(service: Service, request: Request, _url: str) -> Reply:
 
 
 def create_compute(service: Service, request: Request, _url: str) -> Reply:
-    asked = exchange.body(request, schemas.CreateComputeTemplate)
+    asked = allowed.body(request, schemas.CreateComputeTemplate)
     return exchange.result(_template(service.create_template(exchange.account(request), asked.config, asked.name)))
 
 
 def default_build(_service: Service, request: Request, _url: str) -> Reply:
-    exchange.query(request, schemas.DefaultBuild)
+    allowed.query(request, schemas.DefaultBuild)
     return exchange.result(views.build_view(DEFAULT_BUILD, None))
 
 
 def image_build(service: Service, request: Request, _url: str) -> Reply:
-    asked = exchange.body(request, schemas.ImageBuild)
+    asked = allowed.body(request, schemas.ImageBuild)
     return exchange.result(views.build_view(service.build(asked.image_uri), asked.image_uri))
 
 
@@ -119,7 +119,7 @@ def infra(_service: Service, _request: Request, _url: str) -> Reply:
 
 
 def presign(service: Service, request: Request, url: str) -> Reply:
-    asked = exchange.body(request, schemas.PresignedUrl)
+    asked = allowed.body(request, schemas.PresignedUrl)
     cloud = _known_cloud(request, request.parts[3])
     where = f"{cloud.organisation}/{cloud.id}/{asked.file_type}/{asked.file_name}"
     uri = f"s3://emulated-{cloud.id}/{where}"
@@ -137,10 +137,10 @@ def presign(service: Service, request: Request, url: str) -> Reply:
 
 
 def receive(service: Service, request: Request, _url: str) -> Reply:
-    exchange.query(request, schemas.StorageSignature)
+    allowed.query(request, schemas.StorageSignature)
     if "cookie" in request.headers or "authorization" in request.headers:
         # As storage does for a presigned address; and the token has no business there.
-        raise NotAllowedError("only one way of authorizing is allowed")
+        raise allowed.NotAllowedError("only one way of authorizing is allowed")
     uri = f"s3://emulated-{request.parts[2]}/{'/'.join(request.parts[1:])}"
     service.packages[uri] = request.body
     service.received[uri] += 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ftorch.emulators import allowed
 from ftorch.emulators.anyscale import exchange, lookups, schemas, views
 from ftorch.emulators.anyscale.accounts import ACCOUNTS, CLOUDS
 from ftorch.emulators.anyscale.bill import Row
-from ftorch.emulators.anyscale.exchange import Handler, NotAllowedError
+from ftorch.emulators.anyscale.exchange import Handler
 from ftorch.emulators.anyscale.jobs import Job
 from ftorch.emulators.anyscale.service import Service
 from ftorch.emulators.server import RefusedError, Reply, Request, json_reply
@@ -51,7 +52,7 @@ _WITH_SLASH = (("userinfo",), ("compute_templates",), ("decorated_ha_jobs",))
 
 def _create(service: Service, request: Request, _url: str) -> Reply:
     return exchange.result(
-        views.job_view(service.create(exchange.account(request), exchange.body(request, schemas.CreateJob)))
+        views.job_view(service.create(exchange.account(request), allowed.body(request, schemas.CreateJob)))
     )
 
 
@@ -61,14 +62,14 @@ def _listed(job: Job) -> views.View:
 
 def _list(service: Service, request: Request, _url: str) -> Reply:
     several = {name: request.repeated.get(name, ()) for name in ("state_filter", "tag_filter")}
-    asked = exchange.allowed(schemas.ListJobs, {**request.query, **several})
+    asked = allowed.value({**request.query, **several}, schemas.ListJobs)
     return exchange.page(
         service.listed(exchange.organisation(request), asked), _listed, asked.count, asked.paging_token
     )
 
 
 def _get(service: Service, request: Request, _url: str) -> Reply:
-    exchange.query(request, schemas.Nothing)
+    allowed.query(request, schemas.Nothing)
     return exchange.result(views.job_view(service.job(exchange.organisation(request), request.parts[3])))
 
 
@@ -79,7 +80,7 @@ def _terminate(service: Service, request: Request, _url: str) -> Reply:
 
 
 def _search_runs(service: Service, request: Request, _url: str) -> Reply:
-    asked = exchange.body(request, schemas.SearchRuns)
+    asked = allowed.body(request, schemas.SearchRuns)
     jobs = [service.job(exchange.organisation(request), job_id) for job_id in asked.ha_job_ids]
     results = {
         job.id: [views.run_view(job, run) for run in job.runs if asked.run_name in (None, run.id)] for job in jobs
@@ -88,7 +89,7 @@ def _search_runs(service: Service, request: Request, _url: str) -> Reply:
 
 
 def _log_chunks(service: Service, request: Request, url: str) -> Reply:
-    asked = exchange.query(request, schemas.LogPage)
+    asked = allowed.query(request, schemas.LogPage)
     run = service.run_of(exchange.organisation(request), request.parts[-1])
     first = exchange.place(asked.next_page_token)
     chunks = list(enumerate(run.chunks))
@@ -107,9 +108,9 @@ def _log_chunks(service: Service, request: Request, url: str) -> Reply:
 
 
 def _chunk(service: Service, request: Request, _url: str) -> Reply:
-    exchange.query(request, schemas.StorageSignature)
+    allowed.query(request, schemas.StorageSignature)
     if "cookie" in request.headers:
-        raise NotAllowedError("the token has no business in storage")
+        raise allowed.NotAllowedError("the token has no business in storage")
     *_, run_id, number = request.parts
     for account in ACCOUNTS.values():
         try:
@@ -125,8 +126,8 @@ def _chunk(service: Service, request: Request, _url: str) -> Reply:
 def _usage(service: Service, request: Request, _url: str) -> Reply:
     if not service.may_read_bill:
         raise RefusedError(403, "forbidden", "You do not have permission to view the usage of this organization.")
-    page = exchange.query(request, schemas.UsagePage)
-    asked = exchange.body(request, schemas.UsageQuery)
+    page = allowed.query(request, schemas.UsagePage)
+    asked = allowed.body(request, schemas.UsageQuery)
     rows = [
         row for row in service.rows(exchange.organisation(request)) if asked.start_date <= row.day <= asked.end_date
     ]

@@ -23,6 +23,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import ClassVar
 
+from ftorch.emulators import allowed
 from ftorch.emulators.server import (
     After,
     Emulator,
@@ -107,7 +108,7 @@ class TogetherEmulator(Emulator):
             raise RefusedError(401, "invalid_api_key", _BAD_KEY)
         try:
             return routes.ROUTES[request.route](self.service, request, self.url)
-        except routes.NotAllowedError as error:
+        except allowed.NotAllowedError as error:
             self.violations.append(f"{request.route}: {error}")
             raise RefusedError(400, "invalid_request", f"Invalid request: {error}") from error
         except (KeyError, ValueError) as error:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from ftorch.emulators import allowed
 from ftorch.emulators.server import RefusedError, Reply, Request, in_ranges, json_reply
 from ftorch.emulators.together import answers, bill, records, schemas, views
 from ftorch.emulators.together.accounts import ACCOUNTS, Account
@@ -23,10 +24,6 @@ _BINARY = {"Content-Type": "application/octet-stream"}
 _RANGE = re.compile(r"^bytes=\d+-\d*$")
 _Asked = TypeVar("_Asked", bound=BaseModel)
 Handler = Callable[[Service, Request, str], Reply]
-
-
-class NotAllowedError(Exception):
-    """A request that its schema does not allow."""
 
 
 def path(parts: tuple[str, ...]) -> str:
@@ -51,42 +48,22 @@ def _organisation(request: Request) -> str:
     return _account(request).organisation
 
 
-def _query(request: Request, schema: type[_Asked]) -> _Asked:
-    return _allowed(schema, dict(request.query))
-
-
-def _allowed(schema: type[_Asked], value: object) -> _Asked:
-    try:
-        return schema.model_validate(value)
-    except ValidationError as error:
-        raise _not_allowed(error) from error
-
-
 def _body(request: Request, schema: type[_Asked]) -> _Asked:
-    _query(request, schemas.Nothing)
-    try:
-        return schema.model_validate_json(request.body)
-    except ValidationError as error:
-        raise _not_allowed(error) from error
-
-
-def _not_allowed(error: ValidationError) -> NotAllowedError:
-    """Where and why; the values are left out, for secrets may be among them."""
-    found = (f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())
-    return NotAllowedError("; ".join(found))
+    allowed.query(request, schemas.Nothing)
+    return allowed.body(request, schema)
 
 
 def _nothing(request: Request) -> None:
     """The route takes neither a query nor a body; the SDK sends none, and some clients an empty object."""
-    _query(request, schemas.Nothing)
+    allowed.query(request, schemas.Nothing)
     if request.body not in (b"", b"{}"):
-        raise NotAllowedError("a body was sent where none is read")
+        raise allowed.NotAllowedError("a body was sent where none is read")
 
 
 def _binary(request: Request, content: bytes) -> Reply:
     asked = request.headers.get("range", "")
     if asked and not _RANGE.match(asked):
-        raise NotAllowedError(f"range: {asked!r} is not read here")
+        raise allowed.NotAllowedError(f"range: {asked!r} is not read here")
     return in_ranges(content, asked, _BINARY)
 
 
@@ -98,12 +75,12 @@ def _answer(value: answers.Answer, status: int = 200) -> Reply:
 
 
 def _declare(service: Service, request: Request, url: str) -> Reply:
-    _query(request, schemas.Nothing)
+    allowed.query(request, schemas.Nothing)
     try:
         form = fields(request.headers.get("content-type", ""), request.body)
     except ValueError as error:
-        raise NotAllowedError(str(error)) from error
-    declared = _allowed(schemas.FileDeclaration, form)
+        raise allowed.NotAllowedError(str(error)) from error
+    declared = allowed.value(form, schemas.FileDeclaration)
     if existing := service.files.same(_organisation(request), declared.checksum):
         return _answer(answers.ExistingFile(file_id=existing.id, message="File already exists"), 409)
     file = service.files.declare(_organisation(request), declared)
@@ -111,10 +88,10 @@ def _declare(service: Service, request: Request, url: str) -> Reply:
 
 
 def _receive(service: Service, request: Request, _url: str) -> Reply:
-    _query(request, schemas.UploadSignature)
+    allowed.query(request, schemas.UploadSignature)
     if "authorization" in request.headers:
         # As storage does for a presigned address; and the key has no business there.
-        raise NotAllowedError("authorization: only one way of authorizing is allowed")
+        raise allowed.NotAllowedError("authorization: only one way of authorizing is allowed")
     service.files.receive(request.parts[1], request.body)
     return Reply(200, b"")
 
@@ -159,7 +136,7 @@ def _multipart(_service: Service, _request: Request, _url: str) -> Reply:
 
 
 def _limits(_service: Service, request: Request, _url: str) -> Reply:
-    return _answer(views.limits_view(find_model(_query(request, schemas.ModelName).model_name)))
+    return _answer(views.limits_view(find_model(allowed.query(request, schemas.ModelName).model_name)))
 
 
 def _supported(_service: Service, request: Request, _url: str) -> Reply:
@@ -207,7 +184,7 @@ def _cancel(service: Service, request: Request, _url: str) -> Reply:
 
 
 def _delete(service: Service, request: Request, _url: str) -> Reply:
-    _query(request, schemas.ForcedQuery)
+    allowed.query(request, schemas.ForcedQuery)
     job = _job(service, request)
     service.delete(job)
     return _answer(records.DeletedJob(message=f"Fine-tune job {job.id} deleted"))
@@ -219,7 +196,7 @@ def _events(service: Service, request: Request, _url: str) -> Reply:
 
 
 def _metrics(service: Service, request: Request, _url: str) -> Reply:
-    asked = _query(request, schemas.MetricsQuery)
+    asked = allowed.query(request, schemas.MetricsQuery)
     return _answer(records.Metrics(metrics=metrics(_job(service, request), service.clock.now(), asked)))
 
 
@@ -229,7 +206,7 @@ def _checkpoints(service: Service, request: Request, _url: str) -> Reply:
 
 
 def _download(service: Service, request: Request, _url: str) -> Reply:
-    asked = _query(request, schemas.DownloadQuery)
+    asked = allowed.query(request, schemas.DownloadQuery)
     job = service.job(_organisation(request), asked.ft_id)
     if asked.checkpoint_step:
         raise RefusedError(
@@ -249,7 +226,7 @@ def _usage(service: Service, request: Request, _url: str) -> Reply:
     organisation = _organisation(request)
     if organisation not in service.billing_enabled:
         raise RefusedError(404, "not_found", "Not found")
-    asked = _query(request, schemas.UsageQuery)
+    asked = allowed.query(request, schemas.UsageQuery)
     if asked.organization_id not in (None, organisation):
         raise RefusedError(403, "forbidden", "The API key belongs to another organization")
     lines = service.hours(organisation) if asked.granularity == "hour" else service.days(organisation)

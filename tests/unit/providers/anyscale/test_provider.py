@@ -418,7 +418,7 @@ def test_a_token_that_is_no_good_is_not_taken_for_one_that_may_not_read_the_bill
     expired = bench.with_refused_key()
 
     with pytest.raises(CredentialsError):
-        list(expired.line_items(Window(clock.now().replace(day=1), clock.now())))  # type: ignore[attr-defined]
+        list(expired.line_items(Window(clock.now().replace(day=1), clock.now())))
 
 
 def test_a_bill_of_many_rows_is_read_page_by_page(
