@@ -42,7 +42,7 @@ from ftorch.providers.http import Http
 from ftorch.providers.late_records import charge, charge_as_seen
 from ftorch.providers.ray_jobs import artifact
 from ftorch.providers.ray_jobs.package import Layout, content_sha256, package
-from ftorch.providers.ray_jobs.store import UriFiles
+from ftorch.providers.ray_jobs.store import UriFiles, check_uri
 
 _TIMEOUT_S = 30.0
 
@@ -215,9 +215,11 @@ class AnyscaleProvider:
     def _check_readable(self, uri: str) -> None:
         """An adapter that cannot be read from here would be paid for in vain.
 
-        Raises RunRejectedError for a place that cannot be opened at all, CredentialsError for one that refuses us.
+        Raises RunRejectedError for a place that cannot be opened at all or is not there, CredentialsError for one that
+        refuses us.
         """
-        UriFiles(uri, "ftorch-probe", self.name).read("status.json")
+        if UriFiles(uri, "ftorch-probe", self.name).read("status.json") is None:
+            check_uri(uri, self.name)  # a bucket that is not there says of its files what every bucket says
 
     def _terminate(self, job: Job) -> None:
         if records.state(job) in ENDED:

@@ -257,6 +257,17 @@ def test_a_bucket_that_may_not_be_read_is_named_before_anything_is_sent(
     assert emulator.requests.total() == 0
 
 
+def test_a_bucket_that_is_not_there_is_refused_before_anything_is_sent(
+    bench: AnyscaleBench, emulator: AnyscaleEmulator
+) -> None:
+    bench.bucket.is_missing = True
+
+    with pytest.raises(RunRejectedError, match="bucket://tiny is not there"):
+        bench.provider.stage(bench.plan, bench.bundle)
+
+    assert emulator.requests.total() == 0
+
+
 @pytest.mark.parametrize(("uri", "words"), [("nowhere://b/x", "no place that can be opened"), ("s3 ://b", "a space")])
 def test_a_place_that_cannot_be_opened_is_refused(bench: AnyscaleBench, uri: str, words: str) -> None:
     options(bench, output_uri=uri)
