@@ -94,7 +94,7 @@ class Usage(Answer):
     anyscale_credits: Decimal
     dollar_value: Decimal | None = None
     day: date = Field(alias="date")
-    cloud_id: str = ""
+    cloud_id: str | None = None
     cluster_id: str
     job_id: str | None = None
     job_name: str | None = None

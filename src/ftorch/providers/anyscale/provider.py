@@ -110,6 +110,7 @@ class AnyscaleProvider:
                 orders.PROJECT: place.project_id,
                 orders.BUILD: place.build_id,
                 orders.OUTPUT: uri,
+                orders.MACHINES: orders.HOSTED if place.cloud.is_aioa else orders.OWN,
             },
         )
 
@@ -193,7 +194,8 @@ class AnyscaleProvider:
         now = self._clock.now()
         seen = records.ended(job, None, now) if records.state(job) in ENDED else records.alive(job, None, now)
         rows = self._rows_of(job)
-        is_hosted = all(self._is_hosted(row.cloud_id) for row in rows)
+        noted = records.is_hosted(job)
+        is_hosted = all(map(self._is_hosted, rows)) if noted is None else noted
         run = money.subject(job.id, ref.key, is_hosted=is_hosted)
         return charge(run, seen, seen.rate, money.used(rows), now=now, settle_lag_s=SETTLE_LAG_S)
 
@@ -238,11 +240,13 @@ class AnyscaleProvider:
             return [row for row in bills.rows(self._http, min(job.created_at, now), now) if row.job_id == job.id]
         return ()
 
-    def _is_hosted(self, cloud_id: str) -> bool:
-        """A cloud that is gone says nothing: its rows are told as they are."""
-        with suppress(RunNotFoundError):
-            return self._directory.cloud(cloud_id).is_aioa if cloud_id else True
-        return True
+    def _is_hosted(self, row: Usage) -> bool:
+        """By its cloud, else by what its job has noted. Where neither tells, it is a fee: that takes nothing off."""
+        known = self._directory.is_hosted(row.cloud_id) if row.cloud_id else None
+        if known is None and row.job_id:
+            with suppress(RunNotFoundError):
+                known = records.is_hosted(api.job(self._http, row.job_id, operation="line_items"))
+        return bool(known)
 
     def _record(self, ref: RunRef, operation: str) -> Job:
         self._check_account(ref)

@@ -98,6 +98,12 @@ def rate(job: Job) -> Decimal | None:
     return found.rate if found else None
 
 
+def is_hosted(job: Job) -> bool | None:
+    """Whether its machines are Anyscale's own, as it was noted at the create; None: it was not."""
+    found = note(job)
+    return found.is_hosted if found else None
+
+
 def _by_the_run(job: Job, said: Status | None, its_state: RunState, now: datetime) -> Observation | None:
     """None where the run has left nothing, or Anyscale knows more: that its time was up, or that all is well."""
     if said is None:

@@ -20,11 +20,13 @@ from ftorch.core.errors import (
 )
 from ftorch.costs.items import Scope, SpendSource, Window
 from ftorch.emulators.anyscale import AnyscaleEmulator
+from ftorch.emulators.anyscale.accounts import ACCOUNTS, COLLEAGUE_TOKEN
 from ftorch.emulators.anyscale.emulator import CREATE, GET, LIST, USAGE
 from ftorch.emulators.server import Fault
 from ftorch.manifest.schema import Resources, RetryEvent
 from ftorch.providers.base import Placement, RunState
 
+_CLOUD = "GET /ext/v0/clouds/{id}"
 _UPLOAD = "PUT /storage/{id}"
 _RESOLVING = (
     "GET /ext/v0/clouds/default",
@@ -435,8 +437,6 @@ def test_a_token_that_is_no_good_is_not_taken_for_one_that_may_not_read_the_bill
 def test_a_bill_of_many_rows_is_read_page_by_page(
     bench: AnyscaleBench, emulator: AnyscaleEmulator, clock: ManualClock
 ) -> None:
-    from ftorch.emulators.anyscale.accounts import ACCOUNTS, COLLEAGUE_TOKEN
-
     for _ in range(1005):
         emulator.service.use(ACCOUNTS[COLLEAGUE_TOKEN], clock.now().date(), Decimal("0.01"), job_name="nightly")
     bench.advance(2 * _HOUR_S)
@@ -445,6 +445,47 @@ def test_a_bill_of_many_rows_is_read_page_by_page(
 
     assert len(items) == 1005
     assert emulator.requests[USAGE] == 2
+
+
+def test_of_the_rows_of_others_no_cloud_is_asked(
+    bench: AnyscaleBench, emulator: AnyscaleEmulator, clock: ManualClock
+) -> None:
+    emulator.service.use(ACCOUNTS[COLLEAGUE_TOKEN], clock.now().date(), Decimal(3), job_name="nightly")
+    bench.advance(2 * _HOUR_S)
+
+    [item] = bench.bills.line_items(Window(clock.now().replace(hour=0), clock.now()))
+
+    assert item.run_key is None
+    assert emulator.requests[_CLOUD] == 0
+
+
+@pytest.mark.parametrize("fate", ["lost_clouds", "closed_clouds"])
+def test_a_cloud_that_does_not_tell_is_asked_once_and_stops_no_bill(
+    bench: AnyscaleBench, emulator: AnyscaleEmulator, clock: ManualClock, fate: str
+) -> None:
+    start = clock.now().replace(hour=0)
+    for _ in range(3):
+        bench.finished()
+    getattr(emulator.service, fate).add("cld_tinyhosted")
+    bench.advance(2 * _HOUR_S)
+
+    items = list(bench.bills.line_items(Window(start, clock.now())))
+
+    assert [item.scope for item in items] == [Scope.RUN] * 3
+    assert emulator.requests[_CLOUD] == 1
+
+
+def test_where_nobody_knows_whose_machines_they_were_a_row_takes_nothing_off(
+    bench: AnyscaleBench, emulator: AnyscaleEmulator, clock: ManualClock
+) -> None:
+    start = clock.now().replace(hour=0)
+    bench.service.forget(bench.job(bench.finished()))
+    emulator.service.lost_clouds.add("cld_tinyhosted")
+    bench.advance(2 * _HOUR_S)
+
+    [item] = bench.bills.line_items(Window(start, clock.now()))
+
+    assert item.scope is Scope.PLATFORM_FEE
 
 
 def test_many_runs_that_have_ended_are_asked_for_by_their_keys(
