@@ -57,6 +57,8 @@ class Job:
     goal: str = "SUCCESS"
     is_archived: bool = False
     """Somebody has put it away: lists leave it out, unless they are asked not to."""
+    tells_changes: bool = True
+    """Its record has the time at which its state changed last."""
     stops_at: datetime | None = None
     """A terminated job ends then."""
     runs: list[JobRun] = field(default_factory=list)

@@ -196,7 +196,7 @@ def usage_view(row: Row, *, has_day: bool) -> View:
 def _state(job: Job) -> View:
     return {
         "id": f"hst_{job.id}",
-        "state_transitioned_at": rfc3339(job.state_at or job.created_at),
+        "state_transitioned_at": rfc3339(job.state_at or job.created_at) if job.tells_changes else None,
         "current_state": job.state,
         "goal_state": job.goal,
         "error": job.error,

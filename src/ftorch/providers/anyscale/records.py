@@ -73,17 +73,21 @@ def alive(job: Job, said: Status | None, now: datetime) -> Observation:
     return replace(seen, billable_from=_began(job), rate=rate(job))
 
 
-def ended(job: Job, said: Status | None, now: datetime) -> Observation:
-    """A job that has ended: how, the run knows best; for how long it is paid, Anyscale."""
+def ended(job: Job, said: Status | None, now: datetime, *, seen_end: datetime | None = None) -> Observation:
+    """A job that has ended: how, the run knows best; for how long it is paid, Anyscale.
+
+    Where its record does not tell when that was, an end that was seen before counts, or what the run itself has left.
+    """
     its_state = state(job)
     words = job.state.error or job.state.operation_message or ""
     began = _began(job)
+    end = job.state.state_transitioned_at or seen_end or (said.ended_at if said else None) or now
     seen = _by_the_run(job, said, its_state, now) or _by_anyscale(job, its_state, words, now)
     return replace(
         seen,
         provider_status=job.state.current_state,
         billable_from=began,
-        billable_to=min(max(job.state.state_transitioned_at or now, began), now) if began else None,
+        billable_to=min(max(end, began), now) if began else None,
         rate=rate(job),
     )
 

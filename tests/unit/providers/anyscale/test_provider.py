@@ -413,6 +413,82 @@ def test_a_bill_of_which_only_a_part_is_there_is_not_taken_for_the_whole(
     assert item.source is SpendSource.MEASURED_TIME
 
 
+def test_a_record_without_the_time_of_its_end_is_charged_to_the_end_that_was_seen(
+    bench: AnyscaleBench, clock: ManualClock
+) -> None:
+    ref = bench.finished()
+    bench.service.may_read_bill = False
+    [told] = bench.provider.charges(ref, ())
+    bench.job(ref).tells_changes = False
+    clock.advance(2 * _HOUR_S)
+    seen = bench.provider.observe([ref])[ref]
+    clock.advance(4 * _DAY_S)
+
+    [item] = bench.provider.charges(ref, [seen])
+
+    assert seen.billable_to == item.period.end == told.period.end
+
+
+def test_a_job_that_left_nothing_behind_is_charged_to_the_look_that_saw_its_end(
+    bench: AnyscaleBench, clock: ManualClock
+) -> None:
+    ref = bench.running()
+    bench.service.may_read_bill = False
+    bench.job(ref).tells_changes = False
+    bench.kill(ref)
+    (bench.bucket.folder / "runs" / ref.key / "status.json").unlink()
+    seen = bench.provider.observe([ref])[ref]
+    clock.advance(4 * _DAY_S)
+
+    [item] = bench.provider.charges(ref, [seen])
+
+    assert item.period.end == seen.billable_to == seen.observed_at
+
+
+def test_a_job_that_was_deleted_is_charged_as_the_usage_says(bench: AnyscaleBench, clock: ManualClock) -> None:
+    ref = bench.finished()
+    seen = bench.provider.observe([ref])[ref]
+    job = bench.job(ref)
+    bench.service.forget(job)
+    [measured] = bench.provider.charges(ref, [seen])
+    clock.advance(4 * _DAY_S)
+
+    [recorded] = bench.provider.charges(ref, [seen])
+
+    assert (measured.source, recorded.source) == (SpendSource.MEASURED_TIME, SpendSource.RUN_RECORD)
+    assert recorded.amount.amount == bench.service.truth(job)
+
+
+def test_a_job_that_was_deleted_from_a_cloud_of_ones_own_keeps_its_fee(
+    bench: AnyscaleBench, clock: ManualClock
+) -> None:
+    options(bench, cloud="tiny-aws")
+    ref = bench.finished()
+    seen = bench.provider.observe([ref])[ref]
+    [machines] = bench.provider.charges(ref, [seen])
+    job = bench.job(ref)
+    bench.service.forget(job)
+    clock.advance(4 * _DAY_S)
+
+    still, fee = bench.provider.charges(ref, [seen])
+
+    assert still == machines
+    assert (fee.scope, fee.amount.amount) == (Scope.PLATFORM_FEE, bench.service.truth(job))
+
+
+def test_a_job_that_was_deleted_is_charged_by_its_time_where_the_bill_may_not_be_read(
+    bench: AnyscaleBench, clock: ManualClock
+) -> None:
+    ref = bench.finished()
+    seen = bench.provider.observe([ref])[ref]
+    told = bench.provider.charges(ref, [seen])
+    bench.service.forget(bench.job(ref))
+    bench.service.may_read_bill = False
+    clock.advance(4 * _DAY_S)
+
+    assert bench.provider.charges(ref, [seen]) == told
+
+
 def test_who_may_not_read_the_bill_is_charged_by_time(bench: AnyscaleBench, clock: ManualClock) -> None:
     ref = bench.finished()
     bench.service.may_read_bill = False
