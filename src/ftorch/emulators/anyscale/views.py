@@ -147,7 +147,7 @@ def job_view(job: Job) -> View:
 
 def listed_view(job: Job, cloud: Cloud) -> View:
     """As lists have it. Its tags are in neither."""
-    run = job.run
+    run = job.run if job.tells_run else None
     return {
         **job_view(job),
         "project": {"id": cloud.project, "name": "default", "directory_name": "default"},

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from ftorch.core.clock import Clock
 from ftorch.core.errors import BillNotEnabledError, RunNotFoundError
 from ftorch.costs.items import LineItem
-from ftorch.providers.anyscale import api, bills, money, records
+from ftorch.providers.anyscale import api, bills, money, records, watching
 from ftorch.providers.anyscale.answers import Job, Usage
 from ftorch.providers.anyscale.capabilities import SETTLE_LAG_S
 from ftorch.providers.anyscale.directory import Directory
@@ -30,13 +30,16 @@ class Charging:
         self._clock = clock
 
     def of_job(self, job: Job, key: str, history: Sequence[Observation]) -> Sequence[LineItem]:
-        """By its record; the end that was seen stands in for one that the record does not tell."""
+        """By its record; what was seen of its beginning and end stands in for what the record does not tell."""
         now = self._clock.now()
+        began = next((seen.billable_from for seen in history if seen.billable_from), None)
+        end = next((seen.billable_to for seen in history if seen.billable_to), None)
+        if began is None:
+            job = watching.with_its_run(self._http, job, "charges")
         if records.state(job) in ENDED:
-            seen_end = next((seen.billable_to for seen in history if seen.billable_to is not None), None)
-            seen = records.ended(job, None, now, seen_end=seen_end)
+            seen = records.ended(job, None, now, seen_began=began, seen_end=end)
         else:
-            seen = records.alive(job, None, now)
+            seen = records.alive(job, None, now, seen_began=began)
         return self._charge(job.id, key, seen, records.is_hosted(job), job.created_at)
 
     def of_deleted(self, ref: RunRef, history: Sequence[Observation]) -> Sequence[LineItem]:

@@ -384,6 +384,68 @@ def test_a_run_on_anyscales_own_machines_costs_what_its_rows_say(bench: Anyscale
     assert "platform_fee" not in item.description
 
 
+def test_the_time_for_which_a_run_waits_for_its_machines_costs_nothing(bench: AnyscaleBench) -> None:
+    bench.service.queue_delay_s = 29 * 60
+    ref = bench.submit()
+    waiting = bench.provider.observe([ref])[ref]
+    bench.advance(29 * 60)
+    seen = bench.until(RunState.RUNNING, ref)
+    bench.advance(10 * 60)
+    ended = bench.until(RunState.SUCCEEDED, ref)
+    run = bench.job(ref).run
+
+    [item] = bench.provider.charges(ref, [waiting, seen, ended])
+
+    assert run is not None
+    assert waiting.billable_from is None
+    assert seen.billable_from == item.period.start == run.created_at
+
+
+def test_a_run_that_nobody_saw_running_is_charged_from_what_it_has_left(bench: AnyscaleBench) -> None:
+    bench.service.queue_delay_s = 29 * 60
+    ref = bench.submit()
+    bench.advance(29 * 60)
+    bench.wait()
+    bench.service.look()
+    bench.advance(60 * 60)
+    bench.service.look()
+
+    seen = bench.provider.observe([ref])[ref]
+
+    run = bench.job(ref).run
+    assert run is not None
+    assert (seen.state, seen.billable_from) == (RunState.SUCCEEDED, run.created_at)
+
+
+def test_a_run_that_nobody_saw_and_that_left_nothing_costs_from_where_lists_say_it_began(bench: AnyscaleBench) -> None:
+    bench.service.queue_delay_s = 29 * 60
+    ref = bench.submit()
+    bench.advance(30 * 60)
+    bench.service.look()
+    bench.service.lose(bench.job(ref))
+    bench.bucket.is_denied = True
+
+    seen = bench.provider.observe([ref])[ref]
+
+    run = bench.job(ref).run
+    assert run is not None
+    assert (seen.state, seen.billable_from) == (RunState.FAILED, run.created_at)
+
+
+def test_a_run_whose_beginning_nobody_tells_costs_from_the_first_look_that_does_not_say_it_waits(
+    bench: AnyscaleBench,
+) -> None:
+    bench.service.queue_delay_s = 29 * 60
+    ref = bench.submit()
+    bench.advance(29 * 60)
+    bench.job(ref).tells_run = False
+    bench.bucket.is_down = True
+
+    seen = bench.until(RunState.RUNNING, ref)
+
+    assert seen.billable_from == seen.observed_at
+
+
 def test_in_a_cloud_of_ones_own_the_fee_comes_on_top_of_the_machines(bench: AnyscaleBench, clock: ManualClock) -> None:
     options(bench, cloud="tiny-aws")
     ref = bench.finished()
