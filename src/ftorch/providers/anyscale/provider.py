@@ -150,7 +150,7 @@ class AnyscaleProvider:
         job = self._record(ref, "logs")
         is_over = records.state(job) in ENDED
         if job.last_job_run_id is None:
-            return logs.empty(is_over=is_over, cursor=cursor)
+            return LogPage((), cursor, is_over)
         lines, after, is_last = logs.page(self._http, job.last_job_run_id, logs.Cursor.parse(cursor), is_over=is_over)
         return LogPage(lines, after.text if lines or cursor else None, is_last)
 
