@@ -31,6 +31,8 @@ class Bucket:
     downloaded: int = 0
     is_down: bool = False
     is_denied: bool = False
+    is_missing: bool = False
+    """Nobody has made it. Storages say of a file in it what they say of any file that is not there."""
     _scripts: deque[tuple[BucketFault, int | None]] = field(default_factory=deque)
 
     def script(self, fault: BucketFault, *, times: int | None = 1) -> None:
@@ -38,7 +40,7 @@ class Bucket:
 
     def clear(self) -> None:
         self._scripts.clear()
-        self.is_down = self.is_denied = False
+        self.is_down = self.is_denied = self.is_missing = False
 
     def next(self) -> BucketFault | None:
         if not self._scripts:
@@ -51,6 +53,8 @@ class Bucket:
     def check(self) -> None:
         if self.is_denied:
             raise PermissionError("AccessDenied: you are not authorized to perform s3:GetObject")
+        if self.is_missing:
+            raise FileNotFoundError("The specified bucket does not exist")
         if self.is_down:
             raise ConnectionError("the bucket does not answer")
 
@@ -75,6 +79,20 @@ class BucketFileSystem(LocalFileSystem):  # type: ignore[misc]  # untyped librar
     def cat_file(self, path: str, *_: Any, **__: Any) -> bytes:
         self._bucket(path).check()
         return Path(path).read_bytes()
+
+    def exists(self, path: Any, **_: Any) -> bool:
+        """As s3fs has it: whatever fails is a no."""
+        stripped = self._strip_protocol(path)
+        try:
+            self._bucket(stripped).check()
+        except OSError:
+            return False
+        return Path(stripped).exists()
+
+    def ls(self, path: Any, *_: Any, **__: Any) -> Any:
+        stripped = self._strip_protocol(path)
+        self._bucket(stripped).check()
+        return super().ls(stripped)
 
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> Any:
         opened = super()._open(path, mode, block_size, **options)

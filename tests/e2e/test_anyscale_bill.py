@@ -205,6 +205,23 @@ def test_a_job_that_is_gone_from_a_cloud_of_ones_own_keeps_what_its_machines_cos
     assert books.spent() - machines == books.truth(job)
 
 
+@pytest.mark.parametrize(("cloud", "scope"), [("tiny-aws", "platform_fee"), ("hosted", "run")])
+@pytest.mark.parametrize("fate", ["lost_clouds", "closed_clouds"])
+def test_whose_machines_they_were_is_known_when_their_cloud_is_gone(
+    books: Books, cloud: str, scope: str, fate: str
+) -> None:
+    books.cloud["cloud"] = cloud
+    job = books.run_over_midnight()
+    machines = books.spent() if scope == "platform_fee" else Money(Decimal(0))
+    getattr(books.emulator.service, fate).add(job.cloud_id)
+
+    books.later(5 * _DAY_S)
+
+    assert books.spent() - machines == books.truth(job)
+    lines = [entry for entry in books.desk.context.store.ledger() if entry.source == "billing_api"]
+    assert {entry.scope for entry in lines} == {scope}
+
+
 def test_rows_that_name_credits_alone_leave_what_was_charged(books: Books) -> None:
     books.emulator.service.posting.without_dollars = True
     books.run_over_midnight()

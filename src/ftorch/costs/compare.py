@@ -16,14 +16,14 @@ from itertools import groupby
 from typing import Any
 
 from ftorch.core.money import Money
-from ftorch.costs.items import BILL_SOURCES
+from ftorch.costs import items
 from ftorch.costs.months import Month
 from ftorch.costs.report import OUTSIDE, Scope
 from ftorch.store import Transaction, bill_sql
 
 _Key = tuple[str, str]
 _Line = tuple[Any, ...]
-"""job, run, provider, source, unit, quantity, amount: a row as the database gives it."""
+"""job, run, provider, source, unit, quantity, amount, scope: a row as the database gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +119,11 @@ def _runs(lines: Sequence[_Line], *, is_run: bool) -> Iterator[Sequence[_Line]]:
 
 
 def _volumes(lines: Sequence[_Line]) -> dict[str, Decimal]:
-    """What the bill counts, where there is one; else what we counted. Covers count nothing."""
-    billed = [line for line in lines if line[3] in BILL_SOURCES]
+    """What the bill counts, where there is one; else what we counted. Covers count nothing, nor do fees beside it."""
+    counting = [line for line in lines if line[7] == items.Scope.RUN] or lines
+    billed = [line for line in counting if line[3] in items.BILL_SOURCES]
     volumes: dict[str, Decimal] = defaultdict(Decimal)
-    for _, _, _, _, unit, quantity, _ in billed or lines:
+    for _, _, _, _, unit, quantity, *_ in billed or counting:
         volumes[str(unit)] += Decimal(str(quantity))
     return {unit: volume for unit, volume in volumes.items() if volume}
 

@@ -42,10 +42,10 @@ def is_charge(entry: LedgerRow) -> bool:
 def _cover(tx: Transaction, base: str, entries: Sequence[LedgerRow], now: datetime) -> int:
     bill = [entry for entry in entries if _is_billed(entry)]
     charges = [entry for entry in entries if is_charge(entry)]
-    if not bill or not charges:
+    if not charges or not (bill or any(map(_is_cover, entries))):
         return 0
     left = [_micro(bill), _list_micro(bill)]
-    is_whole = _reaches(tx, bill[-1], _ends_at(tx, base, charges))
+    is_whole = bool(bill) and _reaches(tx, bill[-1], _ends_at(tx, base, charges))
     appended = 0
     for source in sorted({entry.source for entry in charges}):
         ours = [entry for entry in charges if entry.source == source]

@@ -203,6 +203,6 @@ STANDING = (
     "ORDER BY ledger.counted_at, ledger.id"
 )
 LINES_OF_SPAN = (
-    "SELECT job_id, run_key, provider, source, unit, quantity, amount_micro FROM ledger "
+    "SELECT job_id, run_key, provider, source, unit, quantity, amount_micro, scope FROM ledger "
     f"WHERE {_COUNTED} AND {_SPEND} AND place IN ('run', 'assigned') ORDER BY run_key, id"
 )

@@ -95,6 +95,23 @@ def test_charges_that_the_bill_has_covered_are_not_counted_twice(books: Store) -
     assert set(parts(compared(books)).values()) == {Decimal(0)}
 
 
+def test_the_volume_of_a_run_beside_whose_machines_a_fee_is_billed_is_that_of_the_machines(books: Store) -> None:
+    def change(tx: Transaction) -> None:
+        for number, month, seconds in ((1, OCTOBER, 1000), (2, NOVEMBER, 1500)):
+            tx.insert_job(job(id=f"job-{number}", name="router"), "{}")
+            tx.insert_run(ended("succeeded", key=run_key(number), job_id=f"job-{number}"))
+            ours = {"job_id": f"job-{number}", "run_key": run_key(number), "period_start": month.start}
+            machines = {"source": "measured_time", "unit": "second", "quantity": Decimal(seconds)}
+            fee = {"source": "billing_api", "kind": "billed", "unit": "credit", "quantity": Decimal(2)}
+            tx.add_entry(entry(**ours, **machines, amount_micro=seconds * 10_000))
+            tx.add_entry(entry(**ours, **fee, amount_micro=seconds * 2_000, scope="platform_fee"))
+
+    books.write(change)
+
+    [change_of] = compared(books).changes
+    assert (change_of.unit, parts(change_of)["volume"]) == ("second", Decimal(6))
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(
     st.lists(

@@ -228,6 +228,20 @@ def test_a_line_keeps_the_scope_that_it_came_with(books: Books) -> None:
 _CENTS = st.integers(1, 2000)
 
 
+def test_a_bill_that_turns_out_to_be_a_fee_gives_the_machines_back(books: Books) -> None:
+    """As an upgrade finds it out, of rows that came before anybody told the two apart."""
+    books.charge("5")
+    books.bill("2", "day-0")
+    books.read_until(10)
+    before = books.spend
+    statement = "UPDATE ledger SET scope = 'platform_fee' WHERE source = 'billing_api'"
+    books.store.write(lambda tx: tx.run(statement))
+
+    books.read_until(10)
+
+    assert (before, books.spend) == ("2", "7")
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(machines=_CENTS, fees=st.lists(_CENTS, min_size=1, max_size=4), order=st.randoms(use_true_random=False))
 def test_machines_and_fee_add_up_whatever_comes_first_late_or_twice(

@@ -8,10 +8,12 @@ import psycopg
 import pytest
 
 from ftorch.core.errors import StoreError
-from ftorch.store import SqliteStore, Store, open_store, schedule_sql
+from ftorch.store import LedgerRow, SqliteStore, Store, Transaction, open_store, schedule_sql, sql
 from ftorch.store.migrate import migrations
+from ftorch.store.rows import columns
 from ftorch.store.schedule_rows import VersionRow
 from postgres import Server
+from unit.costs.test_report import entry
 from unit.jobs import rows
 
 _BEFORE, _EARLIER, _NEWEST = (number for number, _ in migrations()[-3:])
@@ -146,3 +148,29 @@ def test_adapters_of_an_earlier_version_are_numbered_by_their_age(
         ("job-a", "support", 1, "kept"),
         ("job-c", "support", 2, "kept"),
     ]
+
+
+def test_a_fee_of_an_earlier_version_is_told_from_the_machines_by_its_words(
+    place: Path | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "on cluster ses_1; scope: platform_fee, its machines are on the bill of your own cloud"
+    fees = [entry(provider="anyscale", description=text) for text in (words, f"reversal: {words}")]
+    others = [entry(provider="anyscale", description="on cluster ses_2"), entry(description=words)]
+    with monkeypatch.context() as before:
+        earlier(before, 10)
+        store = open_store(place)
+        for one in (*fees, *others):
+            store.write(lambda tx, one=one: _add_without_scope(tx, one))  # type: ignore[misc]  # as above
+        store.close()
+
+    store = open_store(place)
+    found = {one.source_ref: one.scope for one in store.ledger()}
+    store.close()
+
+    assert [found[one.source_ref] for one in fees] == ["platform_fee"] * 2
+    assert [found[one.source_ref] for one in others] == ["run"] * 2
+
+
+def _add_without_scope(tx: Transaction, row: LedgerRow) -> None:
+    statement = sql.INSERT_LEDGER.replace(", scope)", ")").replace(", :scope)", ")")
+    tx.run(statement, **{name: getattr(row, name) for name in columns(LedgerRow) if name not in ("id", "scope")})

@@ -57,6 +57,10 @@ class Job:
     goal: str = "SUCCESS"
     is_archived: bool = False
     """Somebody has put it away: lists leave it out, unless they are asked not to."""
+    tells_changes: bool = True
+    """Its record has the time at which its state changed last."""
+    tells_run: bool = True
+    """Lists have its last run, not its id alone."""
     stops_at: datetime | None = None
     """A terminated job ends then."""
     runs: list[JobRun] = field(default_factory=list)

@@ -18,8 +18,13 @@ def default_cloud(_service: Service, request: Request, _url: str) -> Reply:
     return exchange.result(views.cloud_view(accounts.default_cloud(exchange.organisation(request))))
 
 
-def cloud(_service: Service, request: Request, _url: str) -> Reply:
-    return exchange.result(views.cloud_view(_known_cloud(request, request.parts[-1])))
+def cloud(service: Service, request: Request, _url: str) -> Reply:
+    found = _known_cloud(request, request.parts[-1])
+    if found.id in service.lost_clouds:
+        raise RefusedError(404, "not_found", f"Cloud with ID '{found.id}' was not found.")
+    if found.id in service.closed_clouds:
+        raise RefusedError(403, "forbidden", "You do not have permission to view this cloud.")
+    return exchange.result(views.cloud_view(found))
 
 
 def _known_cloud(request: Request, cloud_id: str) -> Cloud:

@@ -51,6 +51,10 @@ class Service:
         self.listing_lag_s = 0.0
         """How long a new job is missing from lists; asking for its id finds it at once."""
         self.may_read_bill = True
+        self.lost_clouds: set[str] = set()
+        """Clouds that are gone; what they cost stays on the bill."""
+        self.closed_clouds: set[str] = set()
+        """Clouds that this token may not look at."""
         self.packages: dict[str, bytes] = {}
         """Uploaded content by its URI."""
         self.received: Counter[str] = Counter()

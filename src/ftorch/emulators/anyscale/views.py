@@ -147,7 +147,7 @@ def job_view(job: Job) -> View:
 
 def listed_view(job: Job, cloud: Cloud) -> View:
     """As lists have it. Its tags are in neither."""
-    run = job.run
+    run = job.run if job.tells_run else None
     return {
         **job_view(job),
         "project": {"id": cloud.project, "name": "default", "directory_name": "default"},
@@ -196,7 +196,7 @@ def usage_view(row: Row, *, has_day: bool) -> View:
 def _state(job: Job) -> View:
     return {
         "id": f"hst_{job.id}",
-        "state_transitioned_at": rfc3339(job.state_at or job.created_at),
+        "state_transitioned_at": rfc3339(job.state_at or job.created_at) if job.tells_changes else None,
         "current_state": job.state,
         "goal_state": job.goal,
         "error": job.error,

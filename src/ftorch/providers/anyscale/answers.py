@@ -63,6 +63,10 @@ class JobConfig(Answer):
     timeout_s: int | None = None
 
 
+class JobRun(Answer):
+    created_at: Moment | None = None
+
+
 class Job(Answer):
     """A job, in a list or on its own."""
 
@@ -72,6 +76,8 @@ class Job(Answer):
     created_at: Moment
     state: State
     last_job_run_id: str | None = None
+    last_job_run: JobRun | None = None
+    """Lists have it."""
     config: JobConfig = Field(default_factory=JobConfig)
 
 
@@ -94,7 +100,7 @@ class Usage(Answer):
     anyscale_credits: Decimal
     dollar_value: Decimal | None = None
     day: date = Field(alias="date")
-    cloud_id: str = ""
+    cloud_id: str | None = None
     cluster_id: str
     job_id: str | None = None
     job_name: str | None = None

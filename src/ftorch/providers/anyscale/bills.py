@@ -22,8 +22,8 @@ from ftorch.providers.anyscale.money import FEE_ALONE
 from ftorch.providers.http import Http
 
 _DAY = timedelta(days=1)
-IsHosted = Callable[[str], bool]
-"""Cloud id -> its machines are on this bill too."""
+IsHosted = Callable[[Usage], bool]
+"""Of a row of a run: its machines are on this bill too."""
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ def line_items(http: Http, window: Window, is_hosted: IsHosted, now: datetime) -
             # Credits have no known price, and an unknown amount is not 0: the run keeps what was charged for it.
             log.warning("a row of the bill names credits and no dollars", provider="anyscale", cluster=row.cluster_id)
             continue
-        yield _item(row, Window(start, start + _DAY), is_hosted(row.cloud_id), now)
+        yield _item(row, Window(start, start + _DAY), is_hosted, now)
 
 
 def rows(http: Http, start: datetime, end: datetime) -> Iterator[Usage]:
@@ -66,9 +66,11 @@ def reference(day: str, cluster_id: str) -> str:
     return f"{cluster_id}/{day}"
 
 
-def _item(row: Usage, period: Window, is_hosted: bool, now: datetime) -> LineItem:
+def _item(row: Usage, period: Window, is_hosted: IsHosted, now: datetime) -> LineItem:
     usd = row.dollar_value or Decimal(0)
     key = row.job_name if row.job_name and installation_of(row.job_name) else None
+    # What others use has no charge of ours beside it: whose machines those were makes no difference.
+    is_fee = key is not None and not is_hosted(row)
     return LineItem(
         source=SpendSource.BILLING_API,
         source_ref=reference(row.day.isoformat(), row.cluster_id),
@@ -79,10 +81,10 @@ def _item(row: Usage, period: Window, is_hosted: bool, now: datetime) -> LineIte
         unit_price=None,
         period=period,
         as_of=now,
-        description=f"{_what(row)} on cluster {row.cluster_id}{'' if is_hosted else FEE_ALONE}",
+        description=f"{_what(row)} on cluster {row.cluster_id}{FEE_ALONE if is_fee else ''}",
         run_key=key,
         remote_id=row.job_id,
-        scope=Scope.RUN if is_hosted else Scope.PLATFORM_FEE,
+        scope=Scope.PLATFORM_FEE if is_fee else Scope.RUN,
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ftorch.core.clock import Clock
-from ftorch.core.errors import RunNotFoundError
+from ftorch.core.errors import CredentialsError, RunNotFoundError
 from ftorch.manifest.plan import Plan
 from ftorch.providers.anyscale import api, machines
 from ftorch.providers.anyscale.answers import Cloud
@@ -51,9 +52,9 @@ class Directory:
         name = machines.cluster_name(config)
         return self._kept(("compute", cloud_id, name), lambda: self._ours(name, config))
 
-    def cloud(self, cloud_id: str) -> Cloud:
-        """Whether its machines are on Anyscale's bill is asked for each row of the bill."""
-        return self._kept(("cloud", cloud_id), lambda: api.cloud(self._http, cloud_id, operation="line_items"))
+    def is_hosted(self, cloud_id: str) -> bool | None:
+        """Whether its machines are on Anyscale's bill; None where the cloud is gone, or this token may not see it."""
+        return self._kept(("cloud", cloud_id), lambda: self._is_hosted(cloud_id))
 
     def _place(self, cloud_name: str, project_name: str, image_uri: str) -> Place:
         try:
@@ -67,6 +68,11 @@ class Directory:
             raise refused(error.message, "change provider.anyscale.cloud or provider.anyscale.project") from error
         build = api.build_of_image(self._http, image_uri) if image_uri else api.default_build(self._http)
         return Place(cloud, project.id, build.id)
+
+    def _is_hosted(self, cloud_id: str) -> bool | None:
+        with suppress(RunNotFoundError, CredentialsError):
+            return api.cloud(self._http, cloud_id, operation="line_items").is_aioa
+        return None
 
     def _default_head(self, cloud_id: str) -> str | None:
         def ask() -> str | None:

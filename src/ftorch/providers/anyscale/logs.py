@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Self
 
 from ftorch.providers.anyscale import api, storage
-from ftorch.providers.base import LogPage
 from ftorch.providers.http import Http
 
 _MOST_CHUNKS = 50
@@ -40,11 +39,6 @@ def page(http: Http, run_id: str, at: Cursor, *, is_over: bool) -> tuple[list[st
     new = b"".join(pieces)[at.size :]
     whole = new if is_last else new[: new.rfind(b"\n") + 1]
     return whole.decode(errors="replace").splitlines(), _after(at, [*map(len, pieces)], len(whole)), is_last
-
-
-def empty(*, is_over: bool, cursor: str | None) -> LogPage:
-    """Of a job that has not begun, or ended before it did."""
-    return LogPage((), cursor, is_over)
 
 
 def _after(at: Cursor, sizes: list[int], read: int) -> Cursor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
@@ -20,9 +21,15 @@ from ftorch.providers.ray_jobs.package import requirements
 from ftorch.providers.ray_jobs.store import PACKAGES
 
 WORKING_DIR, CLOUD, PROJECT, BUILD, OUTPUT = "working_dir", "cloud", "project", "build", "output_uri"
+MACHINES = "machines"
 """What `Staged.detail` holds."""
+HOSTED, OWN = "anyscale's machines", "machines of an own cloud"
+"""What is at `MACHINES`: whose they are."""
 _NEEDS_A_PACKAGE = "builtin:smollm2-135m"
-_NOTE = re.compile(r"^ftorch: (?P<machines>.+) at (?P<rate>[\d.]+|no known price).*; output (?P<uri>\S+)$")
+_NOTE = re.compile(
+    rf"^ftorch: (?P<machines>.+) at (?P<rate>[\d.]+|no known price)( USD per hour)?(, (?P<whose>{HOSTED}|{OWN}))?.*"
+    r"; output (?P<uri>\S+)$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +39,14 @@ class Note:
     machines: str
     rate: Decimal | None
     output_uri: str
+    is_hosted: bool | None = None
+    """The machines are Anyscale's own, and on its bill; None where that was not noted."""
 
     @property
     def text(self) -> str:
         price = f"{exact(self.rate)} USD per hour" if self.rate is not None else "no known price"
-        return f"ftorch: {self.machines} at {price}; output {self.output_uri}"
+        whose = "" if self.is_hosted is None else f", {HOSTED if self.is_hosted else OWN}"
+        return f"ftorch: {self.machines} at {price}{whose}; output {self.output_uri}"
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
@@ -44,7 +54,7 @@ class Note:
         if found is None:
             return None
         rate = None if found["rate"] == "no known price" else Decimal(found["rate"])
-        return cls(found["machines"], rate, found["uri"])
+        return cls(found["machines"], rate, found["uri"], _is_hosted(found["whose"]))
 
 
 def check(plan: Plan) -> None:
@@ -71,8 +81,9 @@ def output_uri(plan: Plan) -> str:
     return str(plan.options.get("anyscale", {}).get("output_uri", "")).rstrip("/")
 
 
-def note(placement: Placement, uri: str) -> Note:
-    return Note(f"{workers_of(placement)} x {placement.name}", placement.rate, uri)
+def note(placement: Placement, staged: Mapping[str, str]) -> Note:
+    machines = f"{workers_of(placement)} x {placement.name}"
+    return Note(machines, placement.rate, staged[OUTPUT], _is_hosted(staged.get(MACHINES)))
 
 
 def create_body(order: RunOrder, compute_id: str) -> dict[str, Any]:
@@ -80,7 +91,7 @@ def create_body(order: RunOrder, compute_id: str) -> dict[str, Any]:
     staged = order.staged.detail
     return {
         "name": order.key,
-        "description": note(order.placement, staged[OUTPUT]).text,
+        "description": note(order.placement, staged).text,
         "project_id": staged[PROJECT],
         "config": {
             "entrypoint": contract.ENTRYPOINT,
@@ -100,6 +111,11 @@ def create_body(order: RunOrder, compute_id: str) -> dict[str, Any]:
             api.PLAN_TAG: order.plan.hash[:16],
         },
     }
+
+
+def _is_hosted(whose: str | None) -> bool | None:
+    """None for what was staged, or noted, when that was not written down yet."""
+    return None if whose is None else whose == HOSTED
 
 
 def _timeout(order: RunOrder) -> dict[str, int]:

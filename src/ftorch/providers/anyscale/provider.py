@@ -11,7 +11,6 @@ from typing import ClassVar, Self
 from ftorch.core.clock import Clock, SystemClock
 from ftorch.core.errors import (
     ArtifactError,
-    BillNotEnabledError,
     CredentialsError,
     RunNotFoundError,
     RunRejectedError,
@@ -19,9 +18,10 @@ from ftorch.core.errors import (
 from ftorch.core.ids import installation_of
 from ftorch.costs.items import LineItem, Quote, Window
 from ftorch.manifest.plan import Plan
-from ftorch.providers.anyscale import api, bills, logs, machines, money, orders, records, storage, watching
-from ftorch.providers.anyscale.answers import Job, Usage
-from ftorch.providers.anyscale.capabilities import CAPABILITIES, CREATE_TIMEOUT_S, SETTLE_LAG_S
+from ftorch.providers.anyscale import api, bills, logs, machines, orders, records, storage, watching
+from ftorch.providers.anyscale.answers import Job
+from ftorch.providers.anyscale.capabilities import CAPABILITIES, CREATE_TIMEOUT_S
+from ftorch.providers.anyscale.charging import Charging
 from ftorch.providers.anyscale.directory import Directory
 from ftorch.providers.anyscale.settings import TOKEN_VARIABLE, Settings, cookie
 from ftorch.providers.anyscale.watching import Watching
@@ -39,10 +39,9 @@ from ftorch.providers.base import (
     Staged,
 )
 from ftorch.providers.http import Http
-from ftorch.providers.late_records import charge, charge_as_seen
 from ftorch.providers.ray_jobs import artifact
 from ftorch.providers.ray_jobs.package import Layout, content_sha256, package
-from ftorch.providers.ray_jobs.store import UriFiles
+from ftorch.providers.ray_jobs.store import UriFiles, check_uri
 
 _TIMEOUT_S = 30.0
 
@@ -58,6 +57,7 @@ class AnyscaleProvider:
         self._clock = clock
         self._directory = Directory(http, clock)
         self._watching = Watching(http, clock)
+        self._charging = Charging(http, self._directory, clock)
         self._account: str | None = None
 
     @classmethod
@@ -110,6 +110,7 @@ class AnyscaleProvider:
                 orders.PROJECT: place.project_id,
                 orders.BUILD: place.build_id,
                 orders.OUTPUT: uri,
+                orders.MACHINES: orders.HOSTED if place.cloud.is_aioa else orders.OWN,
             },
         )
 
@@ -149,7 +150,7 @@ class AnyscaleProvider:
         job = self._record(ref, "logs")
         is_over = records.state(job) in ENDED
         if job.last_job_run_id is None:
-            return logs.empty(is_over=is_over, cursor=cursor)
+            return LogPage((), cursor, is_over)
         lines, after, is_last = logs.page(self._http, job.last_job_run_id, logs.Cursor.parse(cursor), is_over=is_over)
         return LogPage(lines, after.text if lines or cursor else None, is_last)
 
@@ -189,13 +190,8 @@ class AnyscaleProvider:
         try:
             job = self._record(ref, "charges")
         except RunNotFoundError:
-            return charge_as_seen(money.subject(ref.remote_id or ref.key, ref.key), history)
-        now = self._clock.now()
-        seen = records.ended(job, None, now) if records.state(job) in ENDED else records.alive(job, None, now)
-        rows = self._rows_of(job)
-        is_hosted = all(self._is_hosted(row.cloud_id) for row in rows)
-        run = money.subject(job.id, ref.key, is_hosted=is_hosted)
-        return charge(run, seen, seen.rate, money.used(rows), now=now, settle_lag_s=SETTLE_LAG_S)
+            return self._charging.of_deleted(ref, history)
+        return self._charging.of_job(job, ref.key, history)
 
     def owned(self, installation: str) -> Iterator[RunRef]:
         """All jobs that carry the installation's tag."""
@@ -206,7 +202,7 @@ class AnyscaleProvider:
     def line_items(self, window: Window) -> Iterator[LineItem]:
         """The organisation's bill by the day. Raises BillNotEnabledError where the token may not read it."""
         self.check()  # a token that is no good is another matter than one that may not read this
-        return bills.line_items(self._http, window, self._is_hosted, self._clock.now())
+        return bills.line_items(self._http, window, self._charging.is_hosted, self._clock.now())
 
     def close(self) -> None:
         """Give back connections. Closing twice is harmless."""
@@ -215,9 +211,11 @@ class AnyscaleProvider:
     def _check_readable(self, uri: str) -> None:
         """An adapter that cannot be read from here would be paid for in vain.
 
-        Raises RunRejectedError for a place that cannot be opened at all, CredentialsError for one that refuses us.
+        Raises RunRejectedError for a place that cannot be opened at all or is not there, CredentialsError for one that
+        refuses us.
         """
-        UriFiles(uri, "ftorch-probe", self.name).read("status.json")
+        if UriFiles(uri, "ftorch-probe", self.name).read("status.json") is None:
+            check_uri(uri, self.name)  # a bucket that is not there says of its files what every bucket says
 
     def _terminate(self, job: Job) -> None:
         if records.state(job) in ENDED:
@@ -228,19 +226,6 @@ class AnyscaleProvider:
             # One that has ended meanwhile refuses.
             if records.state(api.job(self._http, job.id, operation="cancel")) not in ENDED:
                 raise
-
-    def _rows_of(self, job: Job) -> Sequence[Usage]:
-        """What the bill has of it so far; nothing where it may not be read."""
-        now = self._clock.now()
-        with suppress(BillNotEnabledError):
-            return [row for row in bills.rows(self._http, min(job.created_at, now), now) if row.job_id == job.id]
-        return ()
-
-    def _is_hosted(self, cloud_id: str) -> bool:
-        """A cloud that is gone says nothing: its rows are told as they are."""
-        with suppress(RunNotFoundError):
-            return self._directory.cloud(cloud_id).is_aioa if cloud_id else True
-        return True
 
     def _record(self, ref: RunRef, operation: str) -> Job:
         self._check_account(ref)

@@ -63,27 +63,41 @@ def told(opened: Callable[[], RunFiles | None]) -> Status | None:
     return None
 
 
-def alive(job: Job, said: Status | None, now: datetime) -> Observation:
+def alive(job: Job, said: Status | None, now: datetime, *, seen_began: datetime | None = None) -> Observation:
     """A job that waits or runs, or of which nobody knows what it does."""
     its_state = state(job)
+    began = None
+    if its_state is not RunState.QUEUED:
+        began = _began(job, said, seen_began) or (now if its_state is RunState.RUNNING else None)
     seen = Observation(its_state, job.state.current_state, now, detail=job.state.operation_message or "")
     if its_state is RunState.RUNNING:
         known = status.alive(said, now)
         seen = replace(seen, state=known.state, progress=known.progress, detail=seen.detail or known.detail)
-    return replace(seen, billable_from=_began(job), rate=rate(job))
+    return replace(seen, billable_from=began, rate=rate(job))
 
 
-def ended(job: Job, said: Status | None, now: datetime) -> Observation:
-    """A job that has ended: how, the run knows best; for how long it is paid, Anyscale."""
+def ended(
+    job: Job,
+    said: Status | None,
+    now: datetime,
+    *,
+    seen_began: datetime | None = None,
+    seen_end: datetime | None = None,
+) -> Observation:
+    """A job that has ended: how, the run knows best; for how long it is paid, Anyscale.
+
+    What its record does not tell of its beginning and its end is what was seen before, or what the run itself has left.
+    """
     its_state = state(job)
     words = job.state.error or job.state.operation_message or ""
-    began = _began(job)
+    began = (_began(job, said, seen_began) or job.created_at) if job.last_job_run_id else None
+    end = job.state.state_transitioned_at or seen_end or (said.ended_at if said else None) or now
     seen = _by_the_run(job, said, its_state, now) or _by_anyscale(job, its_state, words, now)
     return replace(
         seen,
         provider_status=job.state.current_state,
         billable_from=began,
-        billable_to=min(max(job.state.state_transitioned_at or now, began), now) if began else None,
+        billable_to=min(max(end, began), now) if began else None,
         rate=rate(job),
     )
 
@@ -96,6 +110,12 @@ def note(job: Job) -> Note | None:
 def rate(job: Job) -> Decimal | None:
     found = note(job)
     return found.rate if found else None
+
+
+def is_hosted(job: Job) -> bool | None:
+    """Whether its machines are Anyscale's own, as it was noted at the create; None: it was not."""
+    found = note(job)
+    return found.is_hosted if found else None
 
 
 def _by_the_run(job: Job, said: Status | None, its_state: RunState, now: datetime) -> Observation | None:
@@ -130,9 +150,10 @@ def _is_timed_out(job: Job) -> bool:
     return "timed out" in (job.state.error or "").lower() and end - job.created_at >= timedelta(seconds=limit)
 
 
-def _began(job: Job) -> datetime | None:
-    """From when on it costs, as far as its record tells: machines that boot cost already, those that wait do not."""
-    return job.created_at if job.last_job_run_id else None
+def _began(job: Job, said: Status | None, seen_began: datetime | None) -> datetime | None:
+    """When its run began: the time for which it waits for machines costs nothing. None: nobody tells."""
+    told = job.last_job_run.created_at if job.last_job_run else None
+    return told or seen_began or (said.started_at if said else None)
 
 
 def _kept(record: Any) -> Job | None:

@@ -71,7 +71,9 @@ class Watching:
         if records.state(job) not in ENDED:
             return self._alive(job, ref, is_looked_into=True)
         try:
-            return records.ended(job, records.told(lambda: files(job, ref)), self._clock.now())
+            said = records.told(lambda: files(job, ref))
+            job = job if said else with_its_run(self._http, job, "observe")
+            return records.ended(job, said, self._clock.now())
         except ProviderUnavailableError:
             return None
 
@@ -87,6 +89,14 @@ class Watching:
 def jobs(found: Iterator[Any]) -> list[Job]:
     """Oldest first. Anyscale is asked for that order, and not relied upon."""
     return sorted(records.readable(found), key=attrgetter("created_at"))
+
+
+def with_its_run(http: Http, job: Job, operation: str) -> Job:
+    """As lists have it: asked for by its id, it names its run and does not say when that began."""
+    if job.last_job_run or job.last_job_run_id is None:
+        return job
+    listed = jobs(api.records_of_keys(http, [job.name], operation=operation))
+    return next((one for one in listed if one.id == job.id), job)
 
 
 def files(job: Job, ref: RunRef) -> UriFiles | None:

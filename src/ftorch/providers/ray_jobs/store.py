@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,28 @@ class UriFiles:
 
 
 def check_uri(uri: str, provider: str) -> None:
-    """Raises RunRejectedError for a place that cannot be opened from here."""
-    _opened(uri, provider)
+    """Raises RunRejectedError for a place that cannot be opened from here, or whose bucket or mount is not there."""
+    files, _ = _opened(uri, provider)
+    if not _is_there(files, top := _top(uri)):
+        raise _rejected(f"{top} is not there", provider, "make it, or name another bucket or mount that exists")
+
+
+def _top(uri: str) -> str:
+    """The bucket of an address, or the first folder of a path. What lies below is made by a run."""
+    scheme, slashes, rest = uri.rpartition("://")
+    bucket, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{bucket or slash + path.partition('/')[0]}"
+
+
+def _is_there(files: Any, top: str) -> bool:
+    """Who may not ask gets no answer: only a storage that says so itself is believed that nothing is there."""
+    with suppress(Exception):  # every storage fails in its own words
+        try:
+            # s3fs says of a bucket that may not be asked about that it does not exist; its listing tells the two apart.
+            files.exists(top) or files.ls(top)
+        except FileNotFoundError:
+            return False
+    return True
 
 
 def _opened(uri: str, provider: str) -> tuple[Any, str]:

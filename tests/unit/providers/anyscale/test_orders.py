@@ -109,9 +109,11 @@ rates = st.one_of(st.none(), st.decimals(0, 1000, places=6).map(abs))
 texts = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=20)
 
 
-@given(machine=texts, rate=rates, bucket=texts)
-def test_what_is_noted_with_a_job_is_read_back(machine: str, rate: Decimal | None, bucket: str) -> None:
-    note = Note(f"2 x {machine}", rate, f"s3://{bucket}/ftorch")
+@given(machine=texts, rate=rates, bucket=texts, is_hosted=st.sampled_from([True, False, None]))
+def test_what_is_noted_with_a_job_is_read_back(
+    machine: str, rate: Decimal | None, bucket: str, is_hosted: bool | None
+) -> None:
+    note = Note(f"2 x {machine}", rate, f"s3://{bucket}/ftorch", is_hosted)
 
     assert Note.parse(note.text) == note
 

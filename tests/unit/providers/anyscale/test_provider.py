@@ -20,11 +20,13 @@ from ftorch.core.errors import (
 )
 from ftorch.costs.items import Scope, SpendSource, Window
 from ftorch.emulators.anyscale import AnyscaleEmulator
+from ftorch.emulators.anyscale.accounts import ACCOUNTS, COLLEAGUE_TOKEN
 from ftorch.emulators.anyscale.emulator import CREATE, GET, LIST, USAGE
 from ftorch.emulators.server import Fault
 from ftorch.manifest.schema import Resources, RetryEvent
 from ftorch.providers.base import Placement, RunState
 
+_CLOUD = "GET /ext/v0/clouds/{id}"
 _UPLOAD = "PUT /storage/{id}"
 _RESOLVING = (
     "GET /ext/v0/clouds/default",
@@ -257,6 +259,17 @@ def test_a_bucket_that_may_not_be_read_is_named_before_anything_is_sent(
     assert emulator.requests.total() == 0
 
 
+def test_a_bucket_that_is_not_there_is_refused_before_anything_is_sent(
+    bench: AnyscaleBench, emulator: AnyscaleEmulator
+) -> None:
+    bench.bucket.is_missing = True
+
+    with pytest.raises(RunRejectedError, match="bucket://tiny is not there"):
+        bench.provider.stage(bench.plan, bench.bundle)
+
+    assert emulator.requests.total() == 0
+
+
 @pytest.mark.parametrize(("uri", "words"), [("nowhere://b/x", "no place that can be opened"), ("s3 ://b", "a space")])
 def test_a_place_that_cannot_be_opened_is_refused(bench: AnyscaleBench, uri: str, words: str) -> None:
     options(bench, output_uri=uri)
@@ -371,6 +384,68 @@ def test_a_run_on_anyscales_own_machines_costs_what_its_rows_say(bench: Anyscale
     assert "platform_fee" not in item.description
 
 
+def test_the_time_for_which_a_run_waits_for_its_machines_costs_nothing(bench: AnyscaleBench) -> None:
+    bench.service.queue_delay_s = 29 * 60
+    ref = bench.submit()
+    waiting = bench.provider.observe([ref])[ref]
+    bench.advance(29 * 60)
+    seen = bench.until(RunState.RUNNING, ref)
+    bench.advance(10 * 60)
+    ended = bench.until(RunState.SUCCEEDED, ref)
+    run = bench.job(ref).run
+
+    [item] = bench.provider.charges(ref, [waiting, seen, ended])
+
+    assert run is not None
+    assert waiting.billable_from is None
+    assert seen.billable_from == item.period.start == run.created_at
+
+
+def test_a_run_that_nobody_saw_running_is_charged_from_what_it_has_left(bench: AnyscaleBench) -> None:
+    bench.service.queue_delay_s = 29 * 60
+    ref = bench.submit()
+    bench.advance(29 * 60)
+    bench.wait()
+    bench.service.look()
+    bench.advance(60 * 60)
+    bench.service.look()
+
+    seen = bench.provider.observe([ref])[ref]
+
+    run = bench.job(ref).run
+    assert run is not None
+    assert (seen.state, seen.billable_from) == (RunState.SUCCEEDED, run.created_at)
+
+
+def test_a_run_that_nobody_saw_and_that_left_nothing_costs_from_where_lists_say_it_began(bench: AnyscaleBench) -> None:
+    bench.service.queue_delay_s = 29 * 60
+    ref = bench.submit()
+    bench.advance(30 * 60)
+    bench.service.look()
+    bench.service.lose(bench.job(ref))
+    bench.bucket.is_denied = True
+
+    seen = bench.provider.observe([ref])[ref]
+
+    run = bench.job(ref).run
+    assert run is not None
+    assert (seen.state, seen.billable_from) == (RunState.FAILED, run.created_at)
+
+
+def test_a_run_whose_beginning_nobody_tells_costs_from_the_first_look_that_does_not_say_it_waits(
+    bench: AnyscaleBench,
+) -> None:
+    bench.service.queue_delay_s = 29 * 60
+    ref = bench.submit()
+    bench.advance(29 * 60)
+    bench.job(ref).tells_run = False
+    bench.bucket.is_down = True
+
+    seen = bench.until(RunState.RUNNING, ref)
+
+    assert seen.billable_from == seen.observed_at
+
+
 def test_in_a_cloud_of_ones_own_the_fee_comes_on_top_of_the_machines(bench: AnyscaleBench, clock: ManualClock) -> None:
     options(bench, cloud="tiny-aws")
     ref = bench.finished()
@@ -400,6 +475,82 @@ def test_a_bill_of_which_only_a_part_is_there_is_not_taken_for_the_whole(
     assert item.source is SpendSource.MEASURED_TIME
 
 
+def test_a_record_without_the_time_of_its_end_is_charged_to_the_end_that_was_seen(
+    bench: AnyscaleBench, clock: ManualClock
+) -> None:
+    ref = bench.finished()
+    bench.service.may_read_bill = False
+    [told] = bench.provider.charges(ref, ())
+    bench.job(ref).tells_changes = False
+    clock.advance(2 * _HOUR_S)
+    seen = bench.provider.observe([ref])[ref]
+    clock.advance(4 * _DAY_S)
+
+    [item] = bench.provider.charges(ref, [seen])
+
+    assert seen.billable_to == item.period.end == told.period.end
+
+
+def test_a_job_that_left_nothing_behind_is_charged_to_the_look_that_saw_its_end(
+    bench: AnyscaleBench, clock: ManualClock
+) -> None:
+    ref = bench.running()
+    bench.service.may_read_bill = False
+    bench.job(ref).tells_changes = False
+    bench.kill(ref)
+    (bench.bucket.folder / "runs" / ref.key / "status.json").unlink()
+    seen = bench.provider.observe([ref])[ref]
+    clock.advance(4 * _DAY_S)
+
+    [item] = bench.provider.charges(ref, [seen])
+
+    assert item.period.end == seen.billable_to == seen.observed_at
+
+
+def test_a_job_that_was_deleted_is_charged_as_the_usage_says(bench: AnyscaleBench, clock: ManualClock) -> None:
+    ref = bench.finished()
+    seen = bench.provider.observe([ref])[ref]
+    job = bench.job(ref)
+    bench.service.forget(job)
+    [measured] = bench.provider.charges(ref, [seen])
+    clock.advance(4 * _DAY_S)
+
+    [recorded] = bench.provider.charges(ref, [seen])
+
+    assert (measured.source, recorded.source) == (SpendSource.MEASURED_TIME, SpendSource.RUN_RECORD)
+    assert recorded.amount.amount == bench.service.truth(job)
+
+
+def test_a_job_that_was_deleted_from_a_cloud_of_ones_own_keeps_its_fee(
+    bench: AnyscaleBench, clock: ManualClock
+) -> None:
+    options(bench, cloud="tiny-aws")
+    ref = bench.finished()
+    seen = bench.provider.observe([ref])[ref]
+    [machines] = bench.provider.charges(ref, [seen])
+    job = bench.job(ref)
+    bench.service.forget(job)
+    clock.advance(4 * _DAY_S)
+
+    still, fee = bench.provider.charges(ref, [seen])
+
+    assert still == machines
+    assert (fee.scope, fee.amount.amount) == (Scope.PLATFORM_FEE, bench.service.truth(job))
+
+
+def test_a_job_that_was_deleted_is_charged_by_its_time_where_the_bill_may_not_be_read(
+    bench: AnyscaleBench, clock: ManualClock
+) -> None:
+    ref = bench.finished()
+    seen = bench.provider.observe([ref])[ref]
+    told = bench.provider.charges(ref, [seen])
+    bench.service.forget(bench.job(ref))
+    bench.service.may_read_bill = False
+    clock.advance(4 * _DAY_S)
+
+    assert bench.provider.charges(ref, [seen]) == told
+
+
 def test_who_may_not_read_the_bill_is_charged_by_time(bench: AnyscaleBench, clock: ManualClock) -> None:
     ref = bench.finished()
     bench.service.may_read_bill = False
@@ -424,8 +575,6 @@ def test_a_token_that_is_no_good_is_not_taken_for_one_that_may_not_read_the_bill
 def test_a_bill_of_many_rows_is_read_page_by_page(
     bench: AnyscaleBench, emulator: AnyscaleEmulator, clock: ManualClock
 ) -> None:
-    from ftorch.emulators.anyscale.accounts import ACCOUNTS, COLLEAGUE_TOKEN
-
     for _ in range(1005):
         emulator.service.use(ACCOUNTS[COLLEAGUE_TOKEN], clock.now().date(), Decimal("0.01"), job_name="nightly")
     bench.advance(2 * _HOUR_S)
@@ -434,6 +583,47 @@ def test_a_bill_of_many_rows_is_read_page_by_page(
 
     assert len(items) == 1005
     assert emulator.requests[USAGE] == 2
+
+
+def test_of_the_rows_of_others_no_cloud_is_asked(
+    bench: AnyscaleBench, emulator: AnyscaleEmulator, clock: ManualClock
+) -> None:
+    emulator.service.use(ACCOUNTS[COLLEAGUE_TOKEN], clock.now().date(), Decimal(3), job_name="nightly")
+    bench.advance(2 * _HOUR_S)
+
+    [item] = bench.bills.line_items(Window(clock.now().replace(hour=0), clock.now()))
+
+    assert item.run_key is None
+    assert emulator.requests[_CLOUD] == 0
+
+
+@pytest.mark.parametrize("fate", ["lost_clouds", "closed_clouds"])
+def test_a_cloud_that_does_not_tell_is_asked_once_and_stops_no_bill(
+    bench: AnyscaleBench, emulator: AnyscaleEmulator, clock: ManualClock, fate: str
+) -> None:
+    start = clock.now().replace(hour=0)
+    for _ in range(3):
+        bench.finished()
+    getattr(emulator.service, fate).add("cld_tinyhosted")
+    bench.advance(2 * _HOUR_S)
+
+    items = list(bench.bills.line_items(Window(start, clock.now())))
+
+    assert [item.scope for item in items] == [Scope.RUN] * 3
+    assert emulator.requests[_CLOUD] == 1
+
+
+def test_where_nobody_knows_whose_machines_they_were_a_row_takes_nothing_off(
+    bench: AnyscaleBench, emulator: AnyscaleEmulator, clock: ManualClock
+) -> None:
+    start = clock.now().replace(hour=0)
+    bench.service.forget(bench.job(bench.finished()))
+    emulator.service.lost_clouds.add("cld_tinyhosted")
+    bench.advance(2 * _HOUR_S)
+
+    [item] = bench.bills.line_items(Window(start, clock.now()))
+
+    assert item.scope is Scope.PLATFORM_FEE
 
 
 def test_many_runs_that_have_ended_are_asked_for_by_their_keys(

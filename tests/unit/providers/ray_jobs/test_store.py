@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.bucket import open_bucket
 from ftorch.core.errors import (
     ArtifactError,
     CredentialsError,
@@ -117,3 +118,31 @@ def test_a_place_that_cannot_be_opened_is_refused_with_what_to_do(uri: str) -> N
 
     assert uri in caught.value.message
     assert caught.value.hint in ("run `pip install s3fs`", "write s3://BUCKET/PREFIX")
+
+
+def test_a_bucket_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    open_bucket("typo", tmp_path / "bucket").is_missing = True
+
+    with pytest.raises(RunRejectedError, match="bucket://typo is not there") as caught:
+        check_uri("bucket://typo/ftorch/runs", "ray")
+
+    assert "make it" in (caught.value.hint or "")
+
+
+def test_a_mount_that_is_not_there_is_refused() -> None:
+    with pytest.raises(RunRejectedError, match="file:///nowhere is not there"):
+        check_uri("file:///nowhere/at/all", "ray")
+
+
+def test_a_folder_that_the_run_will_make_is_not_missed_yet(tmp_path: Path) -> None:
+    open_bucket("empty", tmp_path / "bucket")
+
+    check_uri("bucket://empty/ftorch/runs", "ray")
+    check_uri(f"file://{tmp_path}/ftorch/runs", "ray")
+
+
+@pytest.mark.parametrize("fault", ["is_denied", "is_down"])
+def test_a_bucket_that_does_not_tell_whether_it_is_there_is_not_refused(tmp_path: Path, fault: str) -> None:
+    setattr(open_bucket("silent", tmp_path / "bucket"), fault, True)
+
+    check_uri("bucket://silent/ftorch/runs", "ray")
