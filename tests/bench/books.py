@@ -137,6 +137,7 @@ def _entries(chance: Random) -> Iterator[dict[str, object]]:
             "counted_at": at,
             "corrects": None,
             "labels": None,
+            "scope": "run",
         }
         yield {name: values[name] for name in names}
 
