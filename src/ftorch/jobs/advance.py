@@ -72,10 +72,13 @@ def release(context: Context, _job: JobRow, run: RunRow) -> None:
 def observe(context: Context, provider: Provider, runs: Sequence[RunRow]) -> bool:
     """Read all these runs of one provider at once, and write what changed in one commit. True: a state was news."""
     seen = provider.observe([ref(run) for run in runs])
-    found = [(run, seen[ref(run)]) for run in runs if ref(run) in seen]
-    for run, observation in found:
+    news = []
+    for run in runs:
+        if (observation := seen.get(ref(run))) is None:
+            continue
         context.saw(run.key, observation)
-    news = [(run, observation) for run, observation in found if _is_news(run, observation)]
+        if _is_news(run, observation):
+            news.append((run, observation))
     if not news:
         return False
 
