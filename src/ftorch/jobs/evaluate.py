@@ -251,7 +251,7 @@ def _check_unseen(context: Context, name: str, folder: Path, rows: Sequence[Held
 def _unknown(context: Context, asked: Asked, adapter_folder: AdapterFolder) -> Iterator[str]:
     """Adapters of which nobody can tell here what they were trained on."""
     for name in asked.against:
-        if name in ("base", HOSTED):
+        if name in (BASE, HOSTED):
             continue
         receipt = read_receipt(adapter_folder(name))
         if not (context.home.datasets / receipt["dataset"]["content_hash"] / TRAIN).is_file():

@@ -225,9 +225,6 @@ def test_a_line_keeps_the_scope_that_it_came_with(books: Books) -> None:
     assert books.spend == "12.5"
 
 
-_CENTS = st.integers(1, 2000)
-
-
 def test_a_bill_that_turns_out_to_be_a_fee_gives_the_machines_back(books: Books) -> None:
     """As an upgrade finds it out, of rows that came before anybody told the two apart."""
     books.charge("5")
@@ -240,6 +237,9 @@ def test_a_bill_that_turns_out_to_be_a_fee_gives_the_machines_back(books: Books)
     books.read_until(10)
 
     assert (before, books.spend) == ("2", "7")
+
+
+_CENTS = st.integers(1, 2000)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)

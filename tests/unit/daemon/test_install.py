@@ -44,10 +44,13 @@ def test_paths_with_spaces_and_percent_signs_stay_what_they_are() -> None:
 @pytest.mark.parametrize("home", ["/srv/state", '/srv/my 100% "own" \\ state'])
 def test_the_unit_of_this_installation_is_written_again(tmp_path: Path, home: str) -> None:
     place = tmp_path / "ftorch.service"
+    other = Home(Path("/srv/theirs"))
     refuse_anothers(place, Home(Path(home)))
     place.write_text(systemd_unit(Home(Path(home)), Path("/srv"), {}))
 
-    refuse_anothers(place, Home(Path(home)))
+    refuse_anothers(place, Home(Path(home)))  # our own unit: nothing is said
+    with pytest.raises(UsageError, match="of another daemon"):
+        refuse_anothers(place, other)
 
 
 @pytest.mark.parametrize(
